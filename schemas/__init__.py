@@ -1,0 +1,1 @@
+"""The shared words: every message, document and state layout, each defined once."""

@@ -1,0 +1,69 @@
+"""The state of one user in TrackMembership, as versioned bytes.
+
+A value is one byte (the layout's version) followed by a MessagePack array. Only the pane that is
+open and the totals are decoded for an event; the closed panes stay one run of bytes until a pane
+leaves the window or an event comes out of order.
+"""
+
+import msgspec
+
+from schemas.errors import UnknownSchemaVersionError
+
+STATE_LAYOUT = 1
+READABLE_STATE_LAYOUTS = (1,)
+
+
+class Membership(msgspec.Struct, array_like=True, gc=False):
+    """A segment the user is in. `score` and `valid_until_ms` are the ones last published."""
+
+    segment: str
+    since_ms: int
+    score: float = 0.0
+    valid_until_ms: int = 0
+
+
+class Profile(msgspec.Struct, array_like=True):
+    """All that is kept of one user.
+
+    `cells[i]` names what `totals[i]` counts over the whole window: `type` for all events of a
+    type, `type\\x1fattribute\\x1fvalue` for those having the value. A cell whose total is 0 has
+    the name "" and its place is free. `open_counts` has one count a cell for the pane of index
+    `open_pane`. `closed` holds the earlier panes, oldest first, as udfs.windows writes them, the
+    first of index `oldest_pane` (equal to `open_pane` when none is closed).
+    `seen` holds the event ids of the dedupe horizon, as udfs.dedupe writes them.
+    """
+
+    clock_ms: int
+    version: int = 0
+    run_id: int = 0
+    published_pane: int = -1
+    open_pane: int = -1
+    oldest_pane: int = -1
+    cells: list[str] = []
+    totals: list[int] = []
+    open_counts: list[int] = []
+    closed: bytes = b""
+    seen: bytes = b""
+    memberships: list[Membership] = []
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Profile)
+_LAYOUT_BYTE = bytes([STATE_LAYOUT])
+
+
+def encode_profile(profile: Profile) -> bytes:
+    """Write a profile in the current layout."""
+    return _LAYOUT_BYTE + _encoder.encode(profile)
+
+
+def decode_profile(value: bytes) -> Profile:
+    """Read a profile of any layout in `READABLE_STATE_LAYOUTS`.
+
+    Raises:
+        UnknownSchemaVersionError: the layout is not readable here.
+        msgspec.DecodeError: the bytes are damaged.
+    """
+    if value[:1] != _LAYOUT_BYTE:
+        raise UnknownSchemaVersionError("user state", value[:1].hex(), READABLE_STATE_LAYOUTS)
+    return _decoder.decode(memoryview(value)[1:])

@@ -1,0 +1,1 @@
+"""What is decided for each event. Everything here but `udfs.flink` is pure."""

@@ -1,0 +1,282 @@
+"""TrackMembership's decisions: a user's profile and an event in, the next profile and effects out.
+
+Nothing here reads a clock, a store or the engine. The profile given is consumed: it is the working
+copy that the caller has just decoded, changed in place and handed back.
+"""
+
+from typing import Literal, NamedTuple
+
+from schemas.changes import Change
+from schemas.events import Event
+from schemas.segments import Publication, Segment, UserSegments
+from schemas.state import Membership, Profile
+from udfs import dedupe, windows
+from udfs.dedupe import Dedupe
+from udfs.rules import CELL_SEPARATOR, VIEWS, Evidence, RulePlan, Tally
+
+# A stored score is refreshed when it has moved this far. The small slack makes 0.60 against 0.55
+# count as 0.05 although their difference in binary floating point is a little less.
+SCORE_STEP = 0.05 - 1e-9
+
+COUNTED = "counted"
+DUPLICATE = "duplicate"
+LATE = "late"
+
+
+class Limits(NamedTuple):
+    """What bounds the memory of one user."""
+
+    dedupe: Dedupe
+    values_max: int = 200
+
+
+class Tracking(NamedTuple):
+    """What one run of the job decides by.
+
+    `run_id` names the run: a user's first touch in a run publishes the whole set even if it has
+    not changed, because the store may hold what an earlier run wrote and a recovery took back.
+    """
+
+    plan: RulePlan
+    limits: Limits
+    run_id: int
+
+
+class Outcome(NamedTuple):
+    """What one event or timer decided.
+
+    `verdict` is what became of the event ("" for a timer). `profile` is None when nothing has to
+    be kept, and `dirty` says whether it differs from the one given. `wake_at` is the event time,
+    in epoch ms, at which the user must be looked at again although no event comes.
+    """
+
+    verdict: str
+    profile: Profile | None
+    dirty: bool
+    wake_at: int | None = None
+    publication: Publication | None = None
+    saturated_values: int = 0
+    forgotten_ids: int = 0
+
+
+class _Run:
+    """One call's work on one user: what changed so far and the last set that must be seen."""
+
+    def __init__(self, user_id: str, profile: Profile, tracking: Tracking) -> None:
+        self.user_id = user_id
+        self.profile = profile
+        self.plan = tracking.plan
+        self.limits = tracking.limits
+        self.changes: list[Change] = []
+        self.current: UserSegments | None = None
+        self.first_touch = profile.run_id != tracking.run_id
+        profile.run_id = tracking.run_id
+
+    def expire(self, until_ms: int) -> None:
+        """Settle, one by one and in order, every boundary up to `until_ms` where a pane leaves."""
+        profile, window = self.profile, self.plan.window
+        while profile.oldest_pane >= 0:
+            boundary_ms = window.leaves_at(profile.oldest_pane)
+            if boundary_ms > until_ms:
+                return
+            windows.drop_oldest(profile)
+            profile.clock_ms = max(profile.clock_ms, boundary_ms)
+            self.settle(boundary_ms)
+
+    def settle(self, at_ms: int) -> None:
+        """Decide every segment at `at_ms`, and whether the set must be published as it is there.
+
+        Publishing is decided at each boundary and not once a call, so that the stored set does
+        not depend on whether a timer or the user's next event discovers a boundary.
+        """
+        tallies = self.plan.evidence(self.profile)
+        changes_before = len(self.changes)
+        moved = self._leave(tallies, at_ms)
+        self._enter(tallies, at_ms)
+        due = moved or self.first_touch or len(self.changes) > changes_before
+        pane = self.plan.window.pane_of(self.profile.clock_ms)
+        if due or (pane > self.profile.published_pane and self.profile.memberships):
+            self._publish(tallies, pane, due)
+
+    def outcome(self, verdict: str, saturated: int = 0, lost: int = 0) -> Outcome:
+        """Close the work: what to keep, what to put out and when to wake."""
+        if self.first_touch and self.current is None:
+            self.settle(self.profile.clock_ms)
+        publication = Publication(self.current, tuple(self.changes)) if self.current else None
+        wake_at = _wake_at(self.profile, self.plan, self.limits)
+        keep = self.profile.version > 0 or wake_at is not None
+        profile = self.profile if keep else None
+        return Outcome(verdict, profile, True, wake_at, publication, saturated, lost)
+
+    def _leave(self, tallies: list[Tally], at_ms: int) -> bool:
+        """Take the user out of what they no longer qualify for; whether a kept score has moved."""
+        kept, moved = [], False
+        for membership in self.profile.memberships:
+            found = self.plan.split(membership.segment)
+            evidence = _evidence(tallies, found)
+            if found is None or self.plan.rules[found[0]].ends(evidence.share, evidence.views):
+                self._change("leave", membership.segment, at_ms, evidence)
+            else:
+                kept.append(membership)
+                moved = moved or abs(evidence.share - membership.score) >= SCORE_STEP
+        self.profile.memberships = kept
+        return moved
+
+    def _enter(self, tallies: list[Tally], at_ms: int) -> None:
+        """Take the user into what they now qualify for, in the order of the rules and values."""
+        memberships = self.profile.memberships
+        held = {membership.segment for membership in memberships}
+        for rule, tally in zip(self.plan.rules, tallies, strict=True):
+            views = tally[VIEWS]
+            if views < rule.min_views:
+                continue
+            found = [v for v, n in tally.items() if v is not VIEWS and n / views >= rule.enter]
+            for value in sorted(found):
+                segment = f"{rule.id}={value}"
+                if segment not in held:
+                    memberships.append(Membership(segment, at_ms))
+                    self._change("enter", segment, at_ms, Evidence(tally[value], views))
+
+    def _publish(self, tallies: list[Tally], pane: int, due: bool) -> None:
+        """Take the set as it is now for publishing, unless nothing in it differs from the last."""
+        profile = self.profile
+        ends_ms = valid_until(profile, self.plan)
+        profile.published_pane = pane
+        segments = []
+        for membership in profile.memberships:
+            evidence = _evidence(tallies, self.plan.split(membership.segment))
+            ends = ends_ms[membership.segment]
+            due = due or (evidence.share, ends) != (membership.score, membership.valid_until_ms)
+            membership.score, membership.valid_until_ms = evidence.share, ends
+            segments.append(
+                Segment(
+                    segment=membership.segment,
+                    score=evidence.share,
+                    since=membership.since_ms,
+                    valid_until=ends,
+                    matching=evidence.matching,
+                    views=evidence.views,
+                )
+            )
+        if due:
+            self.first_touch = False
+            self.current = UserSegments(
+                user_id=self.user_id,
+                version=profile.version,
+                ruleset_version=self.plan.version,
+                as_of=profile.clock_ms,
+                segments=tuple(segments),
+            )
+
+    def _change(
+        self, change: Literal["enter", "leave"], segment: str, at_ms: int, evidence: Evidence
+    ) -> None:
+        self.profile.version += 1
+        self.changes.append(
+            Change(
+                user_id=self.user_id,
+                segment=segment,
+                change=change,
+                at=at_ms,
+                score=evidence.share,
+                matching=evidence.matching,
+                views=evidence.views,
+                ruleset_version=self.plan.version,
+                version=self.profile.version,
+            )
+        )
+
+
+def track_event(
+    profile: Profile | None, event: Event, cells: list[str], tracking: Tracking
+) -> Outcome:
+    """Take one event of a user whose profile is given (None: nothing is known of them).
+
+    `cells` is what `plan.cells_of(event)` returned.
+    """
+    window, limits = tracking.plan.window, tracking.limits
+    known = profile is not None
+    profile = profile or Profile(event.occurred_at)
+    clock_ms = max(profile.clock_ms, event.occurred_at)
+    seen = dedupe.expired(profile.seen, clock_ms, limits.dedupe)
+    pane = window.pane_of(event.occurred_at)
+    if dedupe.contains(seen, event.event_id):
+        return _dropped(DUPLICATE, event.user_id, profile, tracking)
+    if known and pane < window.first_pane(profile.clock_ms):
+        return _dropped(LATE, event.user_id, profile, tracking)
+    run = _Run(event.user_id, profile, tracking)
+    run.expire(clock_ms)
+    profile.clock_ms = clock_ms
+    counted = _within(profile, cells, limits.values_max)
+    if counted:
+        windows.add(profile, pane, counted)
+    profile.seen, forgotten = dedupe.remember(seen, event.event_id, clock_ms, limits.dedupe)
+    run.settle(clock_ms)
+    return run.outcome(COUNTED, len(cells) - len(counted), int(forgotten))
+
+
+def track_time(user_id: str, profile: Profile, now_ms: int, tracking: Tracking) -> Outcome:
+    """Let event time reach `now_ms` for a user who sent no event."""
+    run = _Run(user_id, profile, tracking)
+    run.expire(now_ms)
+    profile.seen = dedupe.expired(profile.seen, now_ms, tracking.limits.dedupe)
+    return run.outcome("")
+
+
+def valid_until(profile: Profile, plan: RulePlan) -> dict[str, int]:
+    """When each membership would end, in epoch ms, if the user sent no further event.
+
+    Every rule has leave > 0 and min_views >= 1, so no membership outlives the last pane.
+    """
+    tallies = plan.evidence(profile)
+    lasting = {m.segment: plan.split(m.segment) for m in profile.memberships}
+    ends_ms: dict[str, int] = {}
+    for pane, counts in windows.panes(profile) if lasting else ():
+        for index, count in counts:
+            for rule, value in plan.roles(profile.cells[index]):
+                tallies[rule][value] -= count
+        for segment, found in list(lasting.items()):
+            evidence = _evidence(tallies, found)
+            if found is None or plan.rules[found[0]].ends(evidence.share, evidence.views):
+                ends_ms[segment] = plan.window.leaves_at(pane)
+                del lasting[segment]
+        if not lasting:
+            break
+    return ends_ms
+
+
+def _evidence(tallies: list[Tally], found: tuple[int, str] | None) -> Evidence:
+    """The numbers of one segment; none at all for a rule that is no longer there."""
+    if found is None:
+        return Evidence(0, 0)
+    tally = tallies[found[0]]
+    return Evidence(tally.get(found[1], 0), tally[VIEWS])
+
+
+def _dropped(verdict: str, user_id: str, profile: Profile, tracking: Tracking) -> Outcome:
+    """An event that changes nothing; a first touch in this run still publishes."""
+    if profile.run_id == tracking.run_id:
+        wake_at = _wake_at(profile, tracking.plan, tracking.limits)
+        return Outcome(verdict, profile, False, wake_at)
+    return _Run(user_id, profile, tracking).outcome(verdict)
+
+
+def _wake_at(profile: Profile, plan: RulePlan, limits: Limits) -> int | None:
+    """The next boundary where a pane leaves; without panes, when the last event id is forgotten."""
+    boundary_ms = windows.next_boundary(profile, plan.window)
+    return dedupe.ends_at(profile.seen, limits.dedupe) if boundary_ms is None else boundary_ms
+
+
+def _within(profile: Profile, cells: list[str], values_max: int) -> list[str]:
+    """The cells that may count: a new value only while its attribute has fewer than the most."""
+    if len(profile.cells) < values_max:
+        return cells
+    counted = []
+    for cell in cells:
+        if cell not in profile.cells and CELL_SEPARATOR in cell:
+            kind, attribute, _ = cell.split(CELL_SEPARATOR, 2)
+            start = f"{kind}{CELL_SEPARATOR}{attribute}{CELL_SEPARATOR}"
+            if sum(name.startswith(start) for name in profile.cells) >= values_max:
+                continue
+        counted.append(cell)
+    return counted
