@@ -1,0 +1,1 @@
+"""What is submitted to Flink, and the commands that submit it."""

@@ -18,6 +18,7 @@ RejectReason = Literal[
     "time_future",
     "key_mismatch",
     "attribute_value",
+    "ruleset",
 ]
 
 

@@ -1,0 +1,194 @@
+"""TrackMembership: one call an event, keyed by user."""
+
+import base64
+import random
+from collections.abc import Iterator
+
+import msgspec
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+
+from schemas import routes
+from schemas.errors import InvalidDocumentError
+from schemas.events import Event
+from schemas.outputs import LateEvent, Reject, RunTotals
+from schemas.rulesets import RuleSet, parse_ruleset
+from schemas.state import Profile, decode_profile, encode_profile
+from udfs.intake import Intake, NoEvent, count_cells, read_event, time_fault
+from udfs.membership import COUNTED, DUPLICATE, Limits, Outcome, Tracking, track_event, track_time
+from udfs.rules import RulePlan
+
+REJECT_BYTES_MAX = 2_048
+END_OF_INPUT_MS = 2**63 - 1
+
+OUTPUT_TYPE = Types.ROW([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
+RULESETS_STATE = MapStateDescriptor("rulesets", Types.STRING(), Types.STRING())
+
+_ACTIVE = "active"
+_json = msgspec.json.Encoder().encode
+_msgpack = msgspec.msgpack.Encoder().encode
+
+
+class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
+    """Reads a user's profile, lets the core decide, writes the profile and the outputs.
+
+    Input rows are (key, payload, partition, offset, now): `now` is the epoch ms against which a
+    time in the future is judged. Output rows are (route, user id, bytes). Broadcast rows are
+    (rule set as JSON text,); `ruleset` is the one the job was submitted with.
+
+    `run_end_ms` is None on endless input. On bounded input it is where event time stops: the
+    largest possible watermark that ends the input then expires nobody later than that.
+    """
+
+    def __init__(
+        self, ruleset: RuleSet, intake: Intake, limits: Limits, run_end_ms: int | None = None
+    ) -> None:
+        self._ruleset = ruleset
+        self._intake = intake
+        self._limits = limits
+        self._run_end_ms = run_end_ms
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        # PICKLED_BYTE_ARRAY: PRIMITIVE_ARRAY(BYTE) state fails on its first read in thread mode.
+        profile = ValueStateDescriptor("profile", Types.PICKLED_BYTE_ARRAY())
+        self._state = runtime_context.get_state(profile)
+        self._run_id = random.getrandbits(31) + 1
+        self._totals = RunTotals()
+        self._started = False
+        self._use(self._ruleset)
+
+    def process_element(
+        self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
+    ) -> Iterator[Row]:
+        if not self._started:
+            self._start(ctx)
+        key, payload, partition, offset, now_ms = value
+        event, cells = self._read(key, payload, now_ms)
+        if isinstance(event, NoEvent):
+            counts = self._totals.rejected
+            counts[event.reason] = counts.get(event.reason, 0) + 1
+            yield _reject(event, payload, partition, offset)
+            return
+        stored = self._state.value()
+        profile = None if stored is None else decode_profile(stored)
+        outcome = track_event(profile, event, cells, self._tracking)
+        if outcome.verdict == COUNTED:
+            self._totals.accepted += 1
+        elif outcome.verdict == DUPLICATE:
+            self._totals.duplicate += 1
+        elif profile is not None:
+            yield self._late(event, profile, partition, offset)
+        yield from self._apply(key, outcome, stored is not None, ctx)
+
+    def process_broadcast_element(
+        self, value: Row, ctx: KeyedBroadcastProcessFunction.Context
+    ) -> Iterator[Row]:
+        document: str = value[0]
+        try:
+            ruleset = parse_ruleset(document.encode())
+        except InvalidDocumentError as error:
+            yield _reject(NoEvent("ruleset", str(error)), document.encode(), 0, 0)
+            return
+        plan = self._tracking.plan
+        if RulePlan(ruleset).window != plan.window:
+            problem = f"its panes are not those of version {plan.version}, which state is kept in"
+            fault = NoEvent("ruleset", f"version {ruleset.version}: {problem}", "window")
+            yield _reject(fault, document.encode(), 0, 0)
+        elif ruleset.version > plan.version:
+            ctx.get_broadcast_state(RULESETS_STATE).put(_ACTIVE, document)
+            self._use(ruleset)
+
+    def on_timer(
+        self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
+    ) -> Iterator[Row]:
+        if not self._started:
+            self._start(ctx)
+        if timestamp == END_OF_INPUT_MS:
+            yield Row(routes.TOTALS, "", _json(self._totals))
+            return
+        if self._run_end_ms is not None and timestamp > self._run_end_ms:
+            return
+        stored = self._state.value()
+        if stored is None:
+            return
+        user_id = ctx.get_current_key()[0]
+        outcome = track_time(user_id, decode_profile(stored), timestamp, self._tracking)
+        yield from self._apply(user_id, outcome, True, ctx)
+
+    def _start(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
+        """What needs a context: the rule set of a restored job, and the end of a bounded input."""
+        self._started = True
+        active = ctx.get_broadcast_state(RULESETS_STATE).get(_ACTIVE)
+        if active is not None:
+            ruleset = parse_ruleset(active.encode())
+            if ruleset.version > self._tracking.plan.version:
+                self._use(ruleset)
+        if self._run_end_ms is not None:
+            ctx.timer_service().register_event_time_timer(END_OF_INPUT_MS)
+
+    def _use(self, ruleset: RuleSet) -> None:
+        self._tracking = Tracking(RulePlan(ruleset), self._limits, self._run_id)
+
+    def _read(self, key: str, payload: bytes, now_ms: int) -> tuple[Event | NoEvent, list[str]]:
+        """The event and the cells it counts in, or why the record is no event."""
+        event = read_event(payload, self._intake)
+        if isinstance(event, NoEvent):
+            return event, []
+        if event.user_id != key:
+            return NoEvent("key_mismatch", f"the record's key is {key[:64]!r}", "user_id"), []
+        fault = time_fault(event.occurred_at, now_ms, self._intake)
+        if fault is not None:
+            return fault, []
+        cells = count_cells(event, self._tracking.plan)
+        return (cells, []) if isinstance(cells, NoEvent) else (event, cells)
+
+    def _apply(
+        self,
+        user_id: str,
+        outcome: Outcome,
+        had_state: bool,
+        ctx: KeyedBroadcastProcessFunction.ReadOnlyContext,
+    ) -> Iterator[Row]:
+        if outcome.profile is None:
+            if had_state:
+                self._state.clear()
+        elif outcome.dirty:
+            self._state.update(encode_profile(outcome.profile))
+        if outcome.wake_at is not None:
+            ctx.timer_service().register_event_time_timer(outcome.wake_at)
+        self._totals.saturated_values += outcome.saturated_values
+        self._totals.forgotten_ids += outcome.forgotten_ids
+        publication = outcome.publication
+        if publication is not None:
+            self._totals.publications += 1
+            self._totals.changes += len(publication.changes)
+            yield Row(routes.PUBLICATION, user_id, _msgpack(publication))
+            for change in publication.changes:
+                yield Row(routes.CHANGE, user_id, _json(change))
+
+    def _late(self, event: Event, profile: Profile, partition: int, offset: int) -> Row:
+        self._totals.late += 1
+        window = self._tracking.plan.window
+        late = LateEvent(
+            reason="before_window",
+            clock=profile.clock_ms,
+            window_start=window.first_pane(profile.clock_ms) * window.pane_ms,
+            partition=partition,
+            offset=offset,
+            event=event,
+        )
+        return Row(routes.LATE, event.user_id, _json(late))
+
+
+def _reject(fault: NoEvent, payload: bytes, partition: int, offset: int) -> Row:
+    reject = Reject(
+        reason=fault.reason,
+        detail=fault.detail,
+        field=fault.field,
+        partition=partition,
+        offset=offset,
+        payload_bytes=len(payload),
+        payload_base64=base64.b64encode(payload[:REJECT_BYTES_MAX]).decode("ascii"),
+    )
+    return Row(routes.REJECT, "", _json(reject))
