@@ -50,6 +50,7 @@ def start_environment(folder: Path, mode: str) -> tuple[Any, str]:
         "python.pythonpath": os.pathsep.join(path for path in sys.path if path),
         "python.operator-chaining.enabled": "false",
         "pipeline.auto-generate-uids": "false",
+        "pipeline.object-reuse": "true",
         "parallelism.default": "1",
         "io.tmp.dirs": str(folder),
         "rest.address": "127.0.0.1",

@@ -7,19 +7,17 @@ from typing import Any
 
 TRACK_MEMBERSHIP = "track-membership"
 ROUTE_OUTPUTS = "route-outputs"
-PUBLISH_SEGMENTS = "publish-segments"
 CHANGES_SINK = "segment-changes"
 REJECTS_SINK = "rejects"
 LATE_SINK = "late-events"
 TOTALS_SINK = "run-totals"
 EVENTS_SOURCE = "view-events"
 RULESETS_SOURCE = "rulesets"
-SIDE_OUTPUTS = {route: f"side-output-{route}" for route in ("change", "reject", "late", "totals")}
+SIDE_OUTPUTS = {route: f"side-output-{route}" for route in ("reject", "late", "totals")}
 
 ALL = (
     TRACK_MEMBERSHIP,
     ROUTE_OUTPUTS,
-    PUBLISH_SEGMENTS,
     CHANGES_SINK,
     REJECTS_SINK,
     LATE_SINK,

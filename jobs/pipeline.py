@@ -1,16 +1,15 @@
 """The pipeline, on one page, in the order of the data.
 
-    events ──▶ keyed by user ──▶ TrackMembership ──▶ RouteOutputs ──▶ PublishSegments ──▶ the store
-    rule sets ── broadcast ──────────┘                  ├──▶ changes
-                                                        ├──▶ rejects
-                                                        ├──▶ late events
-                                                        └──▶ totals
+events ──▶ keyed by user ──▶ TrackMembership ─────▶ PublishSegments ──▶ the store
+rule sets ── broadcast ──────────┘      └──▶ RouteOutputs ──▶ changes
+                                                  ├──▶ rejects
+                                                  ├──▶ late events
+                                                  └──▶ totals
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgspec
 from pyflink.common import Types
 from pyflink.datastream import DataStream
 
@@ -18,9 +17,7 @@ from jobs import operators
 from jobs.keying import keyed_by_first
 from schemas import routes
 from schemas.rulesets import RuleSet
-from schemas.segments import Publication
-from udfs.flink.publish_segments import PublishSegments
-from udfs.flink.route_outputs import PUBLICATION_TYPE, TAGS, RouteOutputs
+from udfs.flink.route_outputs import TAGS, RouteOutputs
 from udfs.flink.track_membership import OUTPUT_TYPE, RULESETS_STATE, TrackMembership
 from udfs.intake import Intake
 from udfs.membership import Limits
@@ -64,27 +61,25 @@ class JobSettings(NamedTuple):
 
 def build_pipeline(sources: Sources, sinks: Sinks, settings: JobSettings) -> None:
     """Put the operators between the sources and the sinks."""
-    bounded = settings.run_end_ms is not None
-
     events = keyed_by_first(sources.events, RECORD_TYPE, _key_of_record, settings.plain_keying)
     rulesets = sources.rulesets.broadcast(RULESETS_STATE)
 
     track = TrackMembership(
-        settings.ruleset, settings.intake, settings.limits, settings.run_end_ms
+        settings.ruleset,
+        settings.intake,
+        settings.limits,
+        sinks.open_writer,
+        settings.run_end_ms,
     )
     decided = _named(
         events.connect(rulesets).process(track, OUTPUT_TYPE), operators.TRACK_MEMBERSHIP
     )
 
-    routed = _named(decided.process(RouteOutputs(), PUBLICATION_TYPE), operators.ROUTE_OUTPUTS)
-    sinks.changes(_side(routed, routes.CHANGE))
-    sinks.rejects(_side(routed, routes.REJECT))
-    sinks.late(_side(routed, routes.LATE))
-    sinks.totals(_side(routed, routes.TOTALS))
-
-    publications = keyed_by_first(routed, BYTES_TYPE, _key_of_publication, settings.plain_keying)
-    publish = PublishSegments(sinks.open_writer, bounded)
-    _named(publications.process(publish, Types.STRING()), operators.PUBLISH_SEGMENTS)
+    changes = _named(decided.process(RouteOutputs(), Types.STRING()), operators.ROUTE_OUTPUTS)
+    sinks.changes(changes)
+    sinks.rejects(_side(changes, routes.REJECT))
+    sinks.late(_side(changes, routes.LATE))
+    sinks.totals(_side(changes, routes.TOTALS))
 
 
 def _side(routed: Any, route: str) -> DataStream:
@@ -98,7 +93,3 @@ def _named(stream: Any, uid: str) -> Any:
 
 def _key_of_record(record: Any) -> str:
     return str(record[0])
-
-
-def _key_of_publication(value: bytes) -> str:
-    return msgspec.msgpack.decode(value, type=Publication).current.user_id

@@ -130,7 +130,7 @@ class _Run:
             views = tally[VIEWS]
             if views < rule.min_views:
                 continue
-            found = [v for v, n in tally.items() if v is not VIEWS and n / views >= rule.enter]
+            found = [v for v, n in tally.items() if n / views >= rule.enter and v is not VIEWS]
             for value in sorted(found):
                 segment = f"{rule.id}={value}"
                 if segment not in held:

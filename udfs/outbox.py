@@ -11,14 +11,15 @@ import msgspec
 from schemas.changes import Change
 from schemas.errors import UnknownSchemaVersionError
 from schemas.segments import Publication, UserSegments
+from udfs.windows import spread
 
 OUTBOX_LAYOUT = 1
 READABLE_OUTBOX_LAYOUTS = (1,)
 
 CHANGES_MAX = 1_000
-LOOK_AFTER_MS = 200
-RESEND_AFTER_MS = 5_000
-RESEND_AFTER_MS_MAX = 60_000
+LOOK_EVERY_MS = 10_000
+RESEND_AFTER_MS = 10_000
+RESEND_AFTER_MS_MAX = 120_000
 
 
 class SegmentWriter(Protocol):
@@ -56,7 +57,7 @@ class Outbox(msgspec.Struct, array_like=True):
 
 
 class Step(NamedTuple):
-    """What to do: keep `outbox` (None: nothing is pending), send it or not, wake at `wake_at_ms`."""
+    """What to keep (None: nothing is pending), whether to send it, when to wake (epoch ms)."""
 
     outbox: Outbox | None
     send: bool
@@ -67,7 +68,7 @@ def put(pending: Outbox | None, publication: Publication, ticket: int, now_ms: i
     """Take a new set: it replaces the pending one, whose changes are kept."""
     changes = (pending.changes if pending else ()) + publication.changes
     outbox = Outbox(publication.current, changes[-CHANGES_MAX:], ticket, 1, now_ms)
-    return Step(outbox, True, now_ms + LOOK_AFTER_MS)
+    return Step(outbox, True, _next_look(outbox.current.user_id, now_ms))
 
 
 def look(pending: Outbox, stored_ticket: int, now_ms: int) -> Step:
@@ -80,10 +81,16 @@ def look(pending: Outbox, stored_ticket: int, now_ms: int) -> Step:
         return Step(None, False, None)
     overdue_ms = min(RESEND_AFTER_MS * 2 ** (pending.attempt - 1), RESEND_AFTER_MS_MAX)
     if now_ms - pending.sent_at_ms < overdue_ms:
-        return Step(pending, False, now_ms + LOOK_AFTER_MS)
+        return Step(pending, False, _next_look(pending.current.user_id, now_ms))
     pending.attempt += 1
     pending.sent_at_ms = now_ms
-    return Step(pending, True, now_ms + LOOK_AFTER_MS)
+    return Step(pending, True, _next_look(pending.current.user_id, now_ms))
+
+
+def _next_look(user_id: str, now_ms: int) -> int:
+    """The user's own moment in the next period, so that puts share a timer and users do not."""
+    period = now_ms // LOOK_EVERY_MS + 1
+    return period * LOOK_EVERY_MS + spread(user_id, LOOK_EVERY_MS)
 
 
 _encode = msgspec.msgpack.Encoder().encode

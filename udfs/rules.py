@@ -89,11 +89,11 @@ class RulePlan:
     def evidence(self, profile: Profile) -> list[Tally]:
         """For each rule, the user's counts over the whole window."""
         tallies: list[Tally] = [{VIEWS: 0} for _ in self.rules]
-        totals = profile.totals
-        for index, cell in enumerate(profile.cells):
-            for rule, value in self.roles(cell):
+        known = self._roles
+        for cell, total in zip(profile.cells, profile.totals, strict=True):
+            for rule, value in known.get(cell) or self.roles(cell):
                 tally = tallies[rule]
-                tally[value] = tally.get(value, 0) + totals[index]
+                tally[value] = tally.get(value, 0) + total
         return tallies
 
     def roles(self, cell: str) -> tuple[_Counted, ...]:

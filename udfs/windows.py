@@ -4,6 +4,7 @@ An event at t belongs to pane floor(t / P). At time T the window is the W/P pane
 above floor(T / P) - W/P, so the pane of index p leaves at exactly (p + W/P) * P.
 """
 
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ class Window(NamedTuple):
     def leaves_at(self, pane: int) -> int:
         """The boundary, in epoch ms, at which the pane leaves the window."""
         return (pane + self.panes) * self.pane_ms
+
+
+def spread(user_id: str, over_ms: int) -> int:
+    """A user's own delay in [0, over_ms), so that timers due at one moment do not fire at once."""
+    return zlib.crc32(user_id.encode()) % over_ms
 
 
 # A closed pane is its length in four bytes, then MessagePack of

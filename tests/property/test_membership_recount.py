@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Event
-from schemas.rulesets import RuleSet, ShareRule, CategoryAttribute, BooleanAttribute
+from schemas.rulesets import BooleanAttribute, CategoryAttribute, RuleSet, ShareRule
 from schemas.state import decode_profile, encode_profile
 from tests.recount import Recount
 from udfs.dedupe import Dedupe
@@ -116,10 +116,13 @@ def test_core_equals_recount(ruleset, events, horizon_s, ids_max, values_max, ti
         profile = kept.get(event.user_id)
         profile = None if profile is None else decode_profile(profile)
         if timer_every and number % timer_every == 0 and profile is not None:
-            # A timer that fires before the event, as one would whose boundary the watermark has
-            # passed: only where it cannot be overtaken by the event itself.
+            # A timer fires once the watermark has passed it, and no event of this input comes
+            # later than the watermark.
             wake = wakes.get(event.user_id)
-            if wake is not None and wake <= event.occurred_at:
+            ahead = [
+                later.occurred_at for later in events[number:] if later.user_id == event.user_id
+            ]
+            if wake is not None and wake <= min(ahead):
                 take(event.user_id, track_time(event.user_id, profile, wake, tracking))
                 profile = kept.get(event.user_id)
                 profile = None if profile is None else decode_profile(profile)

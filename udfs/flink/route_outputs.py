@@ -11,22 +11,19 @@ from pyflink.datastream import OutputTag, ProcessFunction
 
 from schemas import routes
 
-PUBLICATION_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
-
 TAGS = {
-    route: OutputTag(route, Types.STRING())
-    for route in (routes.CHANGE, routes.REJECT, routes.LATE, routes.TOTALS)
+    route: OutputTag(route, Types.STRING()) for route in (routes.REJECT, routes.LATE, routes.TOTALS)
 }
 
 
 class RouteOutputs(ProcessFunction):  # type: ignore[misc]
-    """Publications go on as (user id, bytes) rows; everything else, as text, to its side output."""
+    """Changes go on as (user id, JSON) rows; everything else, as text, to its side output."""
 
     def process_element(
         self, value: Row, _ctx: ProcessFunction.Context
-    ) -> Iterator[Row | tuple[OutputTag, str]]:
-        route, user_id, payload = value
-        if route == routes.PUBLICATION:
-            yield Row(user_id, payload)
+    ) -> Iterator[str | tuple[OutputTag, str]]:
+        route, _, payload = value
+        if route == routes.CHANGE:
+            yield payload.decode()
         else:
             yield TAGS[route], payload.decode()

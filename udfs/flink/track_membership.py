@@ -1,12 +1,12 @@
-"""TrackMembership: one call an event, keyed by user."""
+"""TrackMembership and PublishSegments: one operator, one call an event, keyed by user."""
 
 import base64
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 
 import msgspec
 from pyflink.common import Row, Types
-from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
+from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext, TimeDomain
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from schemas import routes
@@ -15,52 +15,67 @@ from schemas.events import Event
 from schemas.outputs import LateEvent, Reject, RunTotals
 from schemas.rulesets import RuleSet, parse_ruleset
 from schemas.state import Profile, decode_profile, encode_profile
+from udfs.flink.publish_segments import PublishSegments
 from udfs.intake import Intake, NoEvent, count_cells, read_event, time_fault
 from udfs.membership import COUNTED, DUPLICATE, Limits, Outcome, Tracking, track_event, track_time
+from udfs.outbox import SegmentWriter
 from udfs.rules import RulePlan
+from udfs.windows import spread
 
 REJECT_BYTES_MAX = 2_048
 END_OF_INPUT_MS = 2**63 - 1
+SPREAD_MS_MAX = 30_000
 
 OUTPUT_TYPE = Types.ROW([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 RULESETS_STATE = MapStateDescriptor("rulesets", Types.STRING(), Types.STRING())
 
 _ACTIVE = "active"
 _json = msgspec.json.Encoder().encode
-_msgpack = msgspec.msgpack.Encoder().encode
 
 
 class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
-    """Reads a user's profile, lets the core decide, writes the profile and the outputs.
+    """Reads a user's profile, lets the core decide, writes the profile, the outputs and the set.
 
     Input rows are (key, payload, partition, offset, now): `now` is the epoch ms against which a
     time in the future is judged. Output rows are (route, user id, bytes). Broadcast rows are
     (rule set as JSON text,); `ruleset` is the one the job was submitted with.
 
+    `open_writer` opens the store, once a subtask.
     `run_end_ms` is None on endless input. On bounded input it is where event time stops: the
     largest possible watermark that ends the input then expires nobody later than that.
     """
 
     def __init__(
-        self, ruleset: RuleSet, intake: Intake, limits: Limits, run_end_ms: int | None = None
+        self,
+        ruleset: RuleSet,
+        intake: Intake,
+        limits: Limits,
+        open_writer: Callable[[], SegmentWriter],
+        run_end_ms: int | None = None,
     ) -> None:
         self._ruleset = ruleset
         self._intake = intake
         self._limits = limits
+        self._open_writer = open_writer
         self._run_end_ms = run_end_ms
 
     def open(self, runtime_context: RuntimeContext) -> None:
         # PICKLED_BYTE_ARRAY: PRIMITIVE_ARRAY(BYTE) state fails on its first read in thread mode.
         profile = ValueStateDescriptor("profile", Types.PICKLED_BYTE_ARRAY())
         self._state = runtime_context.get_state(profile)
+        self._publish = PublishSegments(runtime_context, self._open_writer())
         self._run_id = random.getrandbits(31) + 1
         self._totals = RunTotals()
         self._started = False
         self._use(self._ruleset)
 
+    def close(self) -> None:
+        if hasattr(self, "_publish"):
+            self._publish.close()
+
     def process_element(
         self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
-    ) -> Iterator[Row]:
+    ) -> Sequence[Row]:
         if not self._started:
             self._start(ctx)
         key, payload, partition, offset, now_ms = value
@@ -68,53 +83,55 @@ class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if isinstance(event, NoEvent):
             counts = self._totals.rejected
             counts[event.reason] = counts.get(event.reason, 0) + 1
-            yield _reject(event, payload, partition, offset)
-            return
+            return (_reject(event, payload, partition, offset),)
         stored = self._state.value()
         profile = None if stored is None else decode_profile(stored)
         outcome = track_event(profile, event, cells, self._tracking)
+        outputs = self._apply(key, outcome, stored is not None, ctx)
         if outcome.verdict == COUNTED:
             self._totals.accepted += 1
         elif outcome.verdict == DUPLICATE:
             self._totals.duplicate += 1
         elif profile is not None:
-            yield self._late(event, profile, partition, offset)
-        yield from self._apply(key, outcome, stored is not None, ctx)
+            return (*outputs, self._late(event, profile, partition, offset))
+        return outputs
 
     def process_broadcast_element(
         self, value: Row, ctx: KeyedBroadcastProcessFunction.Context
-    ) -> Iterator[Row]:
+    ) -> Sequence[Row]:
         document: str = value[0]
         try:
             ruleset = parse_ruleset(document.encode())
         except InvalidDocumentError as error:
-            yield _reject(NoEvent("ruleset", str(error)), document.encode(), 0, 0)
-            return
+            return (_reject(NoEvent("ruleset", str(error)), document.encode(), 0, 0),)
         plan = self._tracking.plan
         if RulePlan(ruleset).window != plan.window:
             problem = f"its panes are not those of version {plan.version}, which state is kept in"
             fault = NoEvent("ruleset", f"version {ruleset.version}: {problem}", "window")
-            yield _reject(fault, document.encode(), 0, 0)
-        elif ruleset.version > plan.version:
+            return (_reject(fault, document.encode(), 0, 0),)
+        if ruleset.version > plan.version:
             ctx.get_broadcast_state(RULESETS_STATE).put(_ACTIVE, document)
             self._use(ruleset)
+        return ()
 
     def on_timer(
         self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext
-    ) -> Iterator[Row]:
+    ) -> Sequence[Row]:
         if not self._started:
             self._start(ctx)
+        if ctx.time_domain() is TimeDomain.PROCESSING_TIME:
+            self._publish.look(ctx)
+            return ()
         if timestamp == END_OF_INPUT_MS:
-            yield Row(routes.TOTALS, "", _json(self._totals))
-            return
-        if self._run_end_ms is not None and timestamp > self._run_end_ms:
-            return
+            self._publish.flush()
+            return (Row(routes.TOTALS, "", _json(self._totals)),)
         stored = self._state.value()
-        if stored is None:
-            return
-        user_id = ctx.get_current_key()[0]
-        outcome = track_time(user_id, decode_profile(stored), timestamp, self._tracking)
-        yield from self._apply(user_id, outcome, True, ctx)
+        user_id = ctx.get_current_key()
+        due_ms = timestamp - spread(user_id, self._spread_ms)
+        if stored is None or (self._run_end_ms is not None and due_ms > self._run_end_ms):
+            return ()
+        outcome = track_time(user_id, decode_profile(stored), due_ms, self._tracking)
+        return self._apply(user_id, outcome, True, ctx)
 
     def _start(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """What needs a context: the rule set of a restored job, and the end of a bounded input."""
@@ -128,7 +145,9 @@ class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             ctx.timer_service().register_event_time_timer(END_OF_INPUT_MS)
 
     def _use(self, ruleset: RuleSet) -> None:
-        self._tracking = Tracking(RulePlan(ruleset), self._limits, self._run_id)
+        plan = RulePlan(ruleset)
+        self._tracking = Tracking(plan, self._limits, self._run_id)
+        self._spread_ms = min(max(plan.window.pane_ms // 120, 1), SPREAD_MS_MAX)
 
     def _read(self, key: str, payload: bytes, now_ms: int) -> tuple[Event | NoEvent, list[str]]:
         """The event and the cells it counts in, or why the record is no event."""
@@ -149,23 +168,25 @@ class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         outcome: Outcome,
         had_state: bool,
         ctx: KeyedBroadcastProcessFunction.ReadOnlyContext,
-    ) -> Iterator[Row]:
+    ) -> Sequence[Row]:
         if outcome.profile is None:
             if had_state:
                 self._state.clear()
         elif outcome.dirty:
             self._state.update(encode_profile(outcome.profile))
         if outcome.wake_at is not None:
-            ctx.timer_service().register_event_time_timer(outcome.wake_at)
+            # All panes end together; each user is looked at a little later, at a moment of their own.
+            wake_ms = outcome.wake_at + spread(user_id, self._spread_ms)
+            ctx.timer_service().register_event_time_timer(wake_ms)
         self._totals.saturated_values += outcome.saturated_values
         self._totals.forgotten_ids += outcome.forgotten_ids
         publication = outcome.publication
-        if publication is not None:
-            self._totals.publications += 1
-            self._totals.changes += len(publication.changes)
-            yield Row(routes.PUBLICATION, user_id, _msgpack(publication))
-            for change in publication.changes:
-                yield Row(routes.CHANGE, user_id, _json(change))
+        if publication is None:
+            return ()
+        self._totals.publications += 1
+        self._totals.changes += len(publication.changes)
+        self._publish.put(publication, ctx)
+        return [Row(routes.CHANGE, user_id, _json(change)) for change in publication.changes]
 
     def _late(self, event: Event, profile: Profile, partition: int, offset: int) -> Row:
         self._totals.late += 1
