@@ -32,6 +32,7 @@ class User:
     published_pane: int = -1
     stored: dict[str, tuple[float, int, int]] = dataclasses.field(default_factory=dict)
     touched: bool = False
+    known: bool = False
 
 
 class Recount:
@@ -43,6 +44,7 @@ class Recount:
         horizon_ms: int = 86_400_000,
         ids_max: int = 1_000,
         values_max: int = 200,
+        store_is_new: bool = True,
     ) -> None:
         self.ruleset = ruleset
         self.pane = parse_duration(ruleset.pane)
@@ -50,6 +52,7 @@ class Recount:
         self.horizon_s = horizon_ms // 1000
         self.ids_max = ids_max
         self.values_max = values_max
+        self.store_is_new = store_is_new
         self.users: dict[str, User] = {}
         self.changes: list[tuple[str, str, str, int]] = []
         self.totals: Counter[str] = Counter()
@@ -64,7 +67,7 @@ class Recount:
         user = self.users.get(event.user_id)
         fresh = user is None
         if user is None:
-            user = self.users[event.user_id] = User(event.occurred_at)
+            user = self.users[event.user_id] = User(event.occurred_at, touched=self.store_is_new)
         clock = max(user.clock, event.occurred_at)
         remembered = [name for name, second in user.ids if clock // 1000 - second < self.horizon_s]
         if event.event_id in remembered:
@@ -190,8 +193,9 @@ class Recount:
             m.score >= 0 and abs(score[s] - m.score) >= SCORE_STEP for s, m in user.members.items()
         )
         pane = user.clock // self.pane
-        if moved or len(self.changes) > before or not user.touched or pane > user.published_pane:
-            user.touched = True
+        due = moved or len(self.changes) > before or not user.touched
+        if due or (pane > user.published_pane and user.members):
+            user.touched = user.known = True
             user.published_pane = pane
             for segment, member in user.members.items():
                 member.score = score[segment]

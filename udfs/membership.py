@@ -35,11 +35,13 @@ class Tracking(NamedTuple):
 
     `run_id` names the run: a user's first touch in a run publishes the whole set even if it has
     not changed, because the store may hold what an earlier run wrote and a recovery took back.
+    `store_is_new` says that there was none, so that a user nothing is known of needs no such row.
     """
 
     plan: RulePlan
     limits: Limits
     run_id: int
+    store_is_new: bool = False
 
 
 class Outcome(NamedTuple):
@@ -196,7 +198,9 @@ def track_event(
     """
     window, limits = tracking.plan.window, tracking.limits
     known = profile is not None
-    profile = profile or Profile(event.occurred_at)
+    if profile is None:
+        run_id = tracking.run_id if tracking.store_is_new else 0
+        profile = Profile(event.occurred_at, run_id=run_id)
     clock_ms = max(profile.clock_ms, event.occurred_at)
     seen = dedupe.expired(profile.seen, clock_ms, limits.dedupe)
     pane = window.pane_of(event.occurred_at)

@@ -82,11 +82,14 @@ def logs(draw):
     ids_max=st.sampled_from([2, 1000]),
     values_max=st.sampled_from([2, 200]),
     timer_every=st.integers(0, 3),
+    store_is_new=st.booleans(),
 )
-def test_core_equals_recount(ruleset, events, horizon_s, ids_max, values_max, timer_every):
+def test_core_equals_recount(  # noqa: C901, PLR0917
+    ruleset, events, horizon_s, ids_max, values_max, timer_every, store_is_new
+):
     plan = RulePlan(ruleset)
-    tracking = Tracking(plan, Limits(Dedupe(horizon_s, ids_max), values_max), run_id=7)
-    recount = Recount(ruleset, horizon_s * 1000, ids_max, values_max)
+    tracking = Tracking(plan, Limits(Dedupe(horizon_s, ids_max), values_max), 7, store_is_new)
+    recount = Recount(ruleset, horizon_s * 1000, ids_max, values_max, store_is_new)
     kept: dict[str, bytes] = {}
     wakes: dict[str, int] = {}
     stored: dict[str, dict] = {}
@@ -139,9 +142,7 @@ def test_core_equals_recount(ruleset, events, horizon_s, ids_max, values_max, ti
     recount.finish(end)
 
     assert sorted(changes) == sorted(recount.changes)
-    assert stored == {
-        user_id: user.stored for user_id, user in recount.users.items() if user.touched
-    }
+    assert stored == {user_id: user.stored for user_id, user in recount.users.items() if user.known}
     for user_id, numbers in versions.items():
         assert numbers == list(range(1, len(numbers) + 1)), user_id
     for user_id, value in kept.items():

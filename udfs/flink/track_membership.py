@@ -43,6 +43,7 @@ class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     `open_writer` opens the store, once a subtask.
     `run_end_ms` is None on endless input. On bounded input it is where event time stops: the
     largest possible watermark that ends the input then expires nobody later than that.
+    A bounded run starts from nothing, with a store of its own.
     """
 
     def __init__(
@@ -146,7 +147,8 @@ class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def _use(self, ruleset: RuleSet) -> None:
         plan = RulePlan(ruleset)
-        self._tracking = Tracking(plan, self._limits, self._run_id)
+        bounded = self._run_end_ms is not None
+        self._tracking = Tracking(plan, self._limits, self._run_id, store_is_new=bounded)
         self._spread_ms = min(max(plan.window.pane_ms // 120, 1), SPREAD_MS_MAX)
 
     def _read(self, key: str, payload: bytes, now_ms: int) -> tuple[Event | NoEvent, list[str]]:
@@ -175,7 +177,7 @@ class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         elif outcome.dirty:
             self._state.update(encode_profile(outcome.profile))
         if outcome.wake_at is not None:
-            # All panes end together; each user is looked at a little later, at a moment of their own.
+            # All panes end together: each user is looked at a little later, at their own moment.
             wake_ms = outcome.wake_at + spread(user_id, self._spread_ms)
             ctx.timer_service().register_event_time_timer(wake_ms)
         self._totals.saturated_values += outcome.saturated_values
