@@ -21,7 +21,7 @@ _PYTHON_CAUSE = re.compile(r"PythonException: (?:<class '([\w.]+)'>: )?(.*)")
 
 
 class JobFailedError(RuntimeError):
-    """The job ended in failure; the message names the cause and the log."""
+    """The job ended in failure; the message names the cause."""
 
 
 def thread_mode_fault() -> str | None:
@@ -39,8 +39,9 @@ def start_environment(folder: Path, mode: str) -> tuple[Any, str]:
     `mode` is `thread` or `process`. Everything that Flink writes goes below `folder`.
     """
     os.environ["FLINK_LOG_DIR"] = str(folder)
-    from pyflink.common import Configuration
-    from pyflink.datastream import StreamExecutionEnvironment
+    # PyFlink starts its JVM on first use, with the environment as it is then.
+    from pyflink.common import Configuration  # noqa: PLC0415
+    from pyflink.datastream import StreamExecutionEnvironment  # noqa: PLC0415
 
     port = _free_port()
     configuration = Configuration()
@@ -64,7 +65,7 @@ def start_environment(folder: Path, mode: str) -> tuple[Any, str]:
     return env, f"http://127.0.0.1:{port}"
 
 
-def execute(env: Any, name: str, rest: str, folder: Path, progress: Callable[[int], None]) -> None:
+def execute(env: Any, name: str, rest: str, progress: Callable[[int], None]) -> None:
     """Run the job to its end, telling `progress` how many records TrackMembership has read.
 
     Raises:
@@ -79,13 +80,12 @@ def execute(env: Any, name: str, rest: str, folder: Path, progress: Callable[[in
     try:
         result.result()
     except Exception as error:
-        log = next(iter(sorted(folder.glob("*.log"))), folder)
-        raise JobFailedError(f"the Flink job failed: {_cause(str(error))}\nlog: {log}") from None
+        raise JobFailedError(f"the Flink job failed: {_cause(str(error))}") from None
 
 
 def stop_gateway() -> None:
     """End the JVM that `start_environment` started."""
-    from pyflink import java_gateway
+    from pyflink import java_gateway  # noqa: PLC0415
 
     gateway = java_gateway._gateway
     if gateway is not None:

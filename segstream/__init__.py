@@ -1,0 +1,1 @@
+"""Segstream: real-time user segmentation on Flink."""

@@ -1,0 +1,1 @@
+"""What answers questions about segments. Imports neither Flink nor the job."""

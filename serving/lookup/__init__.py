@@ -1,0 +1,1 @@
+"""The read-only lookup: which segments is this user in?"""

@@ -1,0 +1,113 @@
+"""Serving's commands: `serve`, `lookup`, `explain`, `sizes`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import msgspec
+import typer
+
+from schemas.errors import InvalidDocumentError
+from serving.lookup.answers import answer
+from serving.lookup.explain import explain as explain_membership
+from serving.lookup.sqlite_reader import SqliteReader
+from serving.lookup.store import SegmentReader, StoreError
+
+app = typer.Typer()
+
+SQLITE = "sqlite:///"
+StoreOption = Annotated[str, typer.Option(help="Where segments are: sqlite:///PATH.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+_Result = TypeVar("_Result")
+
+
+@app.command()
+def serve(
+    store: StoreOption,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    deadline_ms: Annotated[int, typer.Option(min=1, help="The longest a lookup takes.")] = 50,
+    fresh_ms: Annotated[int, typer.Option(min=0, help="How old an answer may be.")] = 1_000,
+) -> None:
+    """Answer lookups over HTTP."""
+    import uvicorn  # noqa: PLC0415 - the other commands start without the web stack
+
+    from serving.lookup.app import create_app  # noqa: PLC0415
+    from serving.lookup.cache import CacheSettings  # noqa: PLC0415
+
+    open_reader = _opener(store)
+    settings = CacheSettings(fresh_ms / 1000, deadline_ms / 1000)
+    uvicorn.run(create_app(open_reader, settings), host=host, port=port, access_log=False)
+
+
+@app.command()
+def lookup(user: str, store: StoreOption) -> None:
+    """Print the segments of one user, as the API answers."""
+
+    async def ask(reader: SegmentReader) -> None:
+        value = answer(user, await reader.read(user))
+        typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+    _with_reader(store, ask)
+
+
+@app.command()
+def explain(user: str, segment: str, store: StoreOption, as_json: JsonOption = False) -> None:
+    """Say why a user is, or is not, in a segment."""
+
+    async def ask(reader: SegmentReader) -> None:
+        explanation = await explain_membership(reader, user, segment)
+        if as_json:
+            typer.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode())
+        else:
+            typer.echo("\n".join(explanation.lines()))
+
+    _with_reader(store, ask)
+
+
+@app.command()
+def sizes(store: StoreOption, as_json: JsonOption = False) -> None:
+    """Print how many users are in each segment."""
+
+    async def ask(reader: SegmentReader) -> None:
+        found = await reader.sizes()
+        if as_json:
+            typer.echo(msgspec.json.encode(dict(sorted(found.items()))).decode())
+            return
+        width = max((len(segment) for segment in found), default=0)
+        for segment, users in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+            typer.echo(f"{segment:<{width}}  {users:>9,}")
+        if not found:
+            typer.echo("no user is in any segment")
+
+    _with_reader(store, ask)
+
+
+def _with_reader(store: str, ask: Callable[[SegmentReader], Awaitable[_Result]]) -> None:
+    async def run() -> None:
+        reader = _opener(store)()
+        try:
+            await ask(reader)
+        finally:
+            await reader.close()
+
+    try:
+        asyncio.run(run())
+    except (StoreError, InvalidDocumentError) as error:
+        _fail(str(error))
+
+
+def _opener(store: str) -> Callable[[], SegmentReader]:
+    if not store.startswith(SQLITE) or len(store) == len(SQLITE):
+        _fail(f"--store {store}: write sqlite:///PATH (sqlite:////PATH if absolute)")
+    path = Path(store.removeprefix(SQLITE))
+    if not path.is_file():
+        _fail(f"--store {store}: there is no such file. `segstream run` makes one")
+    return lambda: SqliteReader(path)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)

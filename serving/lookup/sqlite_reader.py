@@ -1,0 +1,108 @@
+"""The embedded store, read without holding up the event loop."""
+
+import asyncio
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from schemas.changes import Change, decode_change
+from schemas.errors import UnknownSchemaVersionError
+from schemas.segments import decode_user_segments
+from serving.lookup.store import SegmentReader, Stored, StoreError
+
+STORE_VERSION = 1
+
+_Result = TypeVar("_Result")
+
+_READ = """
+    SELECT (SELECT document FROM user_segments WHERE user_id = ?),
+           (SELECT MIN(as_of) FROM job_progress)"""
+
+
+class SqliteReader(SegmentReader):
+    """Reads one file, in one thread of its own. A file put in its place is noticed at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._inode = -1
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+
+    async def read(self, user_id: str) -> Stored:
+        """The user's latest whole set."""
+        return await self._call(lambda connection: _read(connection, user_id))
+
+    async def as_of(self) -> int:
+        """How far the job has come."""
+        return (await self.read("")).as_of
+
+    async def changes(self, user_id: str) -> list[Change]:
+        """The user's changes, oldest first."""
+        query = "SELECT document FROM segment_changes WHERE user_id = ? ORDER BY version"
+        rows = await self._rows(query, user_id)
+        return [decode_change(row[0]) for row in rows]
+
+    async def ruleset(self, version: int) -> bytes | None:
+        """The rule set document of a version."""
+        rows = await self._rows("SELECT document FROM rulesets WHERE version = ?", version)
+        return rows[0][0] if rows else None
+
+    async def sizes(self) -> dict[str, int]:
+        """How many users are in each segment at the store's as-of."""
+        as_of = await self.as_of()
+
+        def count(connection: sqlite3.Connection) -> dict[str, int]:
+            sizes: Counter[str] = Counter()
+            for (document,) in connection.execute("SELECT document FROM user_segments"):
+                current = decode_user_segments(document)
+                sizes.update(s.segment for s in current.segments if s.valid_until > as_of)
+            return dict(sizes)
+
+        return await self._call(count)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._thread.submit(self._connection.close)
+        self._thread.shutdown()
+
+    async def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self._call(lambda connection: connection.execute(query, values).fetchall())
+
+    async def _call(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask)
+
+    def _ask(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        try:
+            return ask(self._open())
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        except (msgspec.DecodeError, UnknownSchemaVersionError) as error:
+            raise StoreError(f"{self._path}: unreadable content: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        """The connection to the file that is there now."""
+        inode = os.stat(self._path).st_ino
+        if self._connection is None or inode != self._inode:
+            if self._connection is not None:
+                self._connection.close()
+            uri = f"{self._path.resolve().as_uri()}?mode=ro"
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version != STORE_VERSION:
+                connection.close()
+                raise StoreError(f"{self._path}: not a segstream store of version {STORE_VERSION}")
+            self._connection, self._inode = connection, inode
+        return self._connection
+
+
+def _read(connection: sqlite3.Connection, user_id: str) -> Stored:
+    document, as_of = connection.execute(_READ, (user_id,)).fetchone()
+    current = None if document is None else decode_user_segments(document)
+    return Stored(current, as_of or 0)
