@@ -24,7 +24,7 @@ from udfs.intake import Intake
 from udfs.membership import Limits
 
 app = typer.Typer()
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 SQLITE = "sqlite:///"
 
@@ -110,7 +110,7 @@ def generate(
         float, typer.Option(min=0, max=0.5, help="Share that is no event.")
     ] = 0.01,
 ) -> None:
-    """Write a seeded log of a used-car marketplace: users with tastes that drift, sessions, faults."""
+    """Write a seeded log of a used-car marketplace: returning users, drifting tastes, faults."""
     shares = Shares(duplicates, disorder, late, malformed)
     try:
         written = generate_log(out, events, users, days, _time_ms(start), seed, shares)
@@ -142,7 +142,7 @@ def _dedupe(horizon: str, window: str) -> Dedupe:
 
 
 def _time_ms(text: str) -> int:
-    """Epoch ms of `text`: digits are epoch ms already, else ISO 8601, UTC where it names no zone."""
+    """Epoch ms of `text`: digits are that already, else ISO 8601, in UTC where it has no zone."""
     if text.isdigit():
         return int(text)
     try:

@@ -14,16 +14,18 @@ from pyflink.java_gateway import get_gateway
 
 
 def keyed_by_first(
-    rows: DataStream, value_type: Any, key_of: Callable[[Any], str], plain: bool = False
+    rows: DataStream, value_type: Any, key_of: Callable[[Any], str], uid: str, plain: bool = False
 ) -> KeyedStream:
     """Key a stream of (key STRING, value) rows by the key; functions are given the value alone.
 
     Where this PyFlink does not have the selector, or `plain` is set, `key_of` finds the key in the
-    value, in Python.
+    value, in Python; the two operators that this takes get uids behind `uid`.
     """
     selector = None if plain else _selector()
     if selector is None:
-        return rows.map(_value, value_type).key_by(key_of, Types.STRING())
+        keyed = rows.map(_value, value_type).uid(f"{uid}/value").key_by(key_of, Types.STRING())
+        keyed._j_data_stream.getTransformation().getInputs().get(0).setUid(f"{uid}/key")
+        return keyed
     key_type = Types.ROW([Types.STRING()]).get_java_type_info()
     return KeyedStream(rows._j_data_stream.keyBy(selector, key_type), value_type, rows)
 

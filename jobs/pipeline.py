@@ -61,7 +61,13 @@ class JobSettings(NamedTuple):
 
 def build_pipeline(sources: Sources, sinks: Sinks, settings: JobSettings) -> None:
     """Put the operators between the sources and the sinks."""
-    events = keyed_by_first(sources.events, RECORD_TYPE, _key_of_record, settings.plain_keying)
+    events = keyed_by_first(
+        sources.events,
+        RECORD_TYPE,
+        _key_of_record,
+        operators.EVENTS_SOURCE,
+        settings.plain_keying,
+    )
     rulesets = sources.rulesets.broadcast(RULESETS_STATE)
 
     track = TrackMembership(

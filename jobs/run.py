@@ -50,6 +50,8 @@ def run_log(request: RunRequest, survey: Survey, progress: Callable[[int], None]
     """
     targets = [request.store, request.changes, request.rejects, request.late]
     for target in targets:
+        if target is not None and target.is_dir():
+            raise OSError(f"{target} is a folder: name a file")
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the store, so that moving it into place is one rename within a file system.

@@ -91,26 +91,11 @@ class Recount:
             self._boundaries(user_id, user, end)
 
     def _values(self, user: User, event: Event) -> dict[str, tuple[str, ...]]:
+        """The words that count, attribute by attribute: none beyond the most distinct ones."""
         values = {}
         for name, spec in self.ruleset.attributes.items():
-            value = event.attributes.get(name)
-            if value is None or isinstance(spec, NumberAttribute):
+            if isinstance(spec, NumberAttribute) or event.attributes.get(name) is None:
                 continue
-            synonyms = {
-                k.strip().casefold(): v.strip().casefold()
-                for k, v in getattr(spec, "synonyms", {}).items()
-            }
-            words = set()
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, bool):
-                    text = str(item).lower()
-                elif isinstance(item, float) and item == int(item):
-                    text = str(int(item))
-                else:
-                    text = str(item)
-                text = text.strip().casefold()
-                words.add(synonyms.get(text, text))
-            words.discard("")
             present = {
                 word
                 for _, kind, earlier in user.counted
@@ -118,27 +103,24 @@ class Recount:
                 for word in earlier.get(name, ())
             }
             kept = []
-            ordered = [w for w in self._in_order(value, synonyms) if w in words]
-            for word in ordered:
+            for word in self._words(event.attributes[name], getattr(spec, "synonyms", {})):
                 if word in present or len(present) < self.values_max:
                     present.add(word)
                     kept.append(word)
             values[name] = tuple(kept)
         return values
 
-    def _in_order(self, value: object, synonyms: dict[str, str]) -> list[str]:
-        out: list[str] = []
+    def _words(self, value: object, synonyms: dict[str, str]) -> list[str]:
+        canonical = {k.strip().casefold(): v.strip().casefold() for k, v in synonyms.items()}
+        words: list[str] = []
         for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, bool):
-                text = str(item).lower()
-            elif isinstance(item, float) and item == int(item):
+            text = str(item).strip().casefold()
+            if isinstance(item, float) and item == int(item):
                 text = str(int(item))
-            else:
-                text = str(item)
-            text = synonyms.get(text.strip().casefold(), text.strip().casefold())
-            if text not in out:
-                out.append(text)
-        return out
+            text = canonical.get(text, text)
+            if text and text not in words:
+                words.append(text)
+        return words
 
     def _boundaries(self, user_id: str, user: User, until: int) -> None:
         leaving = {(at // self.pane + self.panes) * self.pane for at, _, _ in user.counted}

@@ -1,4 +1,4 @@
-"""Answers kept in process: one question to the store at a time a user, and none past the deadline."""
+"""Answers kept in process: one question at a time to the store about a user, with a deadline."""
 
 import asyncio
 import time

@@ -84,7 +84,7 @@ def logs(draw):
     timer_every=st.integers(0, 3),
     store_is_new=st.booleans(),
 )
-def test_core_equals_recount(  # noqa: C901, PLR0917
+def test_core_equals_recount(  # noqa: C901
     ruleset, events, horizon_s, ids_max, values_max, timer_every, store_is_new
 ):
     plan = RulePlan(ruleset)

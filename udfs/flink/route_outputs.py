@@ -16,7 +16,7 @@ TAGS = {
 }
 
 
-class RouteOutputs(ProcessFunction):  # type: ignore[misc]
+class RouteOutputs(ProcessFunction):
     """Changes go on as (user id, JSON) rows; everything else, as text, to its side output."""
 
     def process_element(

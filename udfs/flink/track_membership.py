@@ -33,7 +33,7 @@ _ACTIVE = "active"
 _json = msgspec.json.Encoder().encode
 
 
-class TrackMembership(KeyedBroadcastProcessFunction):  # type: ignore[misc]
+class TrackMembership(KeyedBroadcastProcessFunction):
     """Reads a user's profile, lets the core decide, writes the profile, the outputs and the set.
 
     Input rows are (key, payload, partition, offset, now): `now` is the epoch ms against which a

@@ -1,0 +1,1 @@
+"""Benchmarks. Each figure stands beside a peer or a ceiling measured in the same run."""
