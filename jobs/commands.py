@@ -143,12 +143,13 @@ def _dedupe(horizon: str, window: str) -> Dedupe:
 
 def _time_ms(text: str) -> int:
     """Epoch ms of `text`: digits are that already, else ISO 8601, in UTC where it has no zone."""
-    if text.isdigit():
-        return int(text)
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        at = datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdigit() else None
+        at = at or datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
         raise ValueError(f"{text!r} is neither ISO 8601 (2026-01-31T12:00) nor epoch ms") from None
+    if not 2000 <= at.year < 2100:
+        raise ValueError(f"{text!r} is the year {at.year}: a time from 2000 to 2099 is expected")
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

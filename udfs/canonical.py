@@ -49,7 +49,7 @@ def canonical_number(spec: Attribute) -> Callable[[AttributeValue], float | None
         if value is None:
             return None
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return _finite(float(value))
+            return _finite(value)
         match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise AttributeValueError(f"{_shown(value)} is not a number")
@@ -88,7 +88,9 @@ class _Category:
             return tuple(dict.fromkeys(word for item in value for word in self(item)))
         if isinstance(value, bool):
             return self("true" if value else "false")
-        return self(str(int(value)) if float(value).is_integer() else repr(value))
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return self(str(value))
 
     def _words(self, spelling: str) -> tuple[str, ...]:
         folded = fold(spelling)
@@ -115,8 +117,12 @@ def _boolean(value: AttributeValue) -> tuple[str, ...]:
 
 
 def _finite(number: float) -> float:
+    try:
+        number = float(number)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise AttributeValueError("the number is not finite")
+        raise AttributeValueError("the number is too large")
     return number
 
 

@@ -79,7 +79,7 @@ def _shape_fault(payload: bytes, message: str) -> NoEvent:
         version = _decode_version(payload).schema_version
         if version not in READABLE_EVENT_VERSIONS:
             return _unreadable_version(version)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass
     problem, _, path = message.partition(" - at `")
     field = path.rstrip("`").removeprefix("$").removeprefix(".")

@@ -48,7 +48,9 @@ MALFORMED = [
     (event(occurred_at=-5), "time_absurd", "occurred_at"),
     (event(occurred_at=1_767_600_000), "time_absurd", "occurred_at"),
     (event(occurred_at=253_402_300_800_000), "time_future", "occurred_at"),
-    (event(occurred_at=10**30), "wrong_type", "occurred_at"),
+    (event(occurred_at=10**30), "time_future", "occurred_at"),
+    (b'{"attributes":{"a":' + b"[" * 30_000, "wrong_type", "attributes[...][0]"),
+    (event(attributes={"price": 10**400}), "attribute_value", "attributes.price"),
     (event(attributes={"price": "cheap"}), "attribute_value", "attributes.price"),
 ]
 

@@ -13,7 +13,7 @@ from schemas.outputs import LateEvent, Reject
 from schemas.segments import UserSegments, decode_user_segments
 from schemas.state import Profile, decode_profile, encode_profile
 from udfs import windows
-from udfs.dedupe import Dedupe, contains
+from udfs.dedupe import contains
 from udfs.outbox import Outbox, decode_outbox, encode_outbox
 
 pytestmark = pytest.mark.unit
@@ -161,10 +161,3 @@ def test_messages_of_an_unknown_version_are_refused(version):
     with pytest.raises(UnknownSchemaVersionError, match=f"stored set: schema version {version}"):
         decode_user_segments(stored.replace(b'"schema_version":1', marked))
     assert decode_change(change) == golden_outbox().changes[0]
-
-
-def test_remembered_ids_are_still_recognised():
-    seen = decode_profile((GOLDEN / "state-v1.bin").read_bytes()).seen
-    assert len(seen) == 24
-    assert contains(seen, "e1")
-    assert Dedupe(86_400, 1_000).horizon_s == 86_400
