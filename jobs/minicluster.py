@@ -80,7 +80,7 @@ def execute(env: Any, name: str, rest: str, progress: Callable[[int], None]) -> 
     try:
         result.result()
     except Exception as error:
-        raise JobFailedError(f"the Flink job failed: {_cause(str(error))}") from None
+        raise JobFailedError(f"the Flink job failed: {cause_of(error)}") from None
 
 
 def stop_gateway() -> None:
@@ -106,14 +106,19 @@ def _records_read(url: str) -> int:
     )
 
 
-def _cause(trace: str) -> str:
-    """The Python exception in a Java trace, or the trace's last cause."""
+def cause_of(error: Exception) -> str:
+    """The Python exception inside a Java one, or the last cause that the Java one names."""
+    try:
+        trace = str(error)
+    except Exception:
+        # Py4J asks the JVM for the text; when the JVM is gone, asking fails too.
+        return "the JVM ended unexpectedly"
     python = _PYTHON_CAUSE.findall(trace)
     if python:
         kind, message = python[-1]
         return f"{kind}: {message}" if kind else message
     causes = [line for line in trace.splitlines() if line.startswith("Caused by:")]
-    return causes[-1].removeprefix("Caused by: ") if causes else trace.splitlines()[0]
+    return causes[-1].removeprefix("Caused by: ") if causes else trace.partition("\n")[0]
 
 
 def _free_port() -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from py4j.protocol import Py4JError
 
-from jobs.minicluster import execute, start_environment, stop_gateway
+from jobs.minicluster import JobFailedError, cause_of, execute, start_environment, stop_gateway
 from jobs.stores.sqlite_store import create_store, write_run
 from jobs.survey import Survey
 from schemas.outputs import RunTotals
@@ -67,6 +68,10 @@ def run_log(request: RunRequest, survey: Survey, progress: Callable[[int], None]
         _join(folder / "late", request.late)
         os.replace(folder / "store.db", request.store)
         return totals
+    except Py4JError as error:
+        failure = JobFailedError(f"Flink did not take the job: {cause_of(error)}")
+        _keep_log(folder, failure)
+        raise failure from None
     except Exception as error:
         _keep_log(folder, error)
         raise

@@ -32,11 +32,13 @@ def serve(
     fresh_ms: Annotated[int, typer.Option(min=0, help="How old an answer may be.")] = 1_000,
 ) -> None:
     """Answer lookups over HTTP."""
-    import uvicorn  # noqa: PLC0415 - the other commands start without the web stack
+    try:
+        import uvicorn  # noqa: PLC0415 - the other commands start without the web stack
 
-    from serving.lookup.app import create_app  # noqa: PLC0415
-    from serving.lookup.cache import CacheSettings  # noqa: PLC0415
-
+        from serving.lookup.app import create_app  # noqa: PLC0415
+        from serving.lookup.cache import CacheSettings  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        _fail(f"serve needs the extra `serving`: pip install 'segstream[serving]' ({error})")
     open_reader = _opener(store)
     settings = CacheSettings(fresh_ms / 1000, deadline_ms / 1000)
     uvicorn.run(create_app(open_reader, settings), host=host, port=port, access_log=False)
