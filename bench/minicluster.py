@@ -14,7 +14,7 @@ from bench.report import print_table, progress
 RUNS = 3
 FLOOR = 10
 NAIVE_LINES = (5_000, 30_000)
-SEGSTREAM_LINES = (100_000, 400_000)
+SEGSTREAM_LINES = (50_000, 200_000)
 NAIVE_JOB = Path(__file__).with_name("naive_job.py")
 
 Job = Callable[[Path, Path], list[str]]

@@ -10,7 +10,7 @@ READABLE_EVENT_VERSIONS = (1,)
 
 EventId = Annotated[str, Meta(min_length=1, max_length=128)]
 UserId = Annotated[str, Meta(min_length=1, max_length=256)]
-EventType = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+EventType = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+(?![\s\S])")]
 AttributeValue = str | int | float | bool | list[str] | None
 
 

@@ -30,6 +30,9 @@ def _walk(value: object, expected: Any, path: str) -> Iterator[Fault]:
             yield from _check(key, key_type, f"{path}.{key}", " (the name itself)")
             yield from _walk(item, item_type, f"{path}.{key}")
     elif get_origin(bare) is tuple and isinstance(value, list) and value:
+        if bare is not expected:
+            length = Annotated[tuple[Any, ...], *get_args(expected)[1:]]
+            yield from _check(value, length, path)
         for index, item in enumerate(value):
             yield from _walk(item, get_args(bare)[0], f"{path}[{index}]")
     else:
@@ -40,7 +43,7 @@ def _walk_tagged(value: dict[str, object], union: Any, path: str) -> Iterator[Fa
     structs = {member.__struct_config__.tag: member for member in get_args(union)}
     field = get_args(union)[0].__struct_config__.tag_field
     tag = value.get(field)
-    if tag in structs:
+    if isinstance(tag, str) and tag in structs:
         yield from _walk_struct(value, structs[tag], path)
     else:
         known = ", ".join(sorted(structs))

@@ -34,7 +34,7 @@ FORBIDDEN_CLASSES = frozenset(
     }
 )
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}(?![\s\S])")]
 Text = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -108,7 +108,7 @@ def parse_ruleset(text: bytes) -> RuleSet:
     """
     try:
         document = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidDocumentError("rule set", [Fault("$", f"not JSON: {error}")]) from None
     if isinstance(document, dict):
         version = document.get("schema_version", RULESET_VERSION)
@@ -160,7 +160,8 @@ def _window_faults(window: object, pane: object) -> list[Fault]:
 def _attribute_faults(path: str, name: str, spec: dict[str, object]) -> list[Fault]:
     faults = []
     data_class = spec.get("class", "general")
-    marked = next((word for word in (data_class, name) if word in FORBIDDEN_CLASSES), None)
+    words = (str(data_class).strip().casefold(), name)
+    marked = next((word for word in words if word in FORBIDDEN_CLASSES), None)
     if marked is not None:
         faults.append(Fault(path, f"class {marked!r} is forbidden: special-category personal data"))
     synonyms = spec.get("synonyms")

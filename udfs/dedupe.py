@@ -28,18 +28,22 @@ def expired(seen: bytes, clock_ms: int, dedupe: Dedupe) -> bytes:
     return seen[start:] if start else seen
 
 
-def contains(seen: bytes, event_id: str) -> bool:
-    """Whether the id is among those remembered."""
-    digest = xxhash.xxh64_digest(event_id.encode())
+def hash_of(event_id: str) -> bytes:
+    """The eight bytes that stand for an id."""
+    return xxhash.xxh64_digest(event_id.encode())
+
+
+def contains(seen: bytes, digest: bytes) -> bool:
+    """Whether the id of this hash is among those remembered."""
     at = seen.find(digest)
     while at >= 0 and at % _ENTRY_BYTES:
         at = seen.find(digest, at + 1)
     return at >= 0
 
 
-def remember(seen: bytes, event_id: str, clock_ms: int, dedupe: Dedupe) -> tuple[bytes, bool]:
+def remember(seen: bytes, digest: bytes, clock_ms: int, dedupe: Dedupe) -> tuple[bytes, bool]:
     """Add an id. Returns the entries and whether the oldest had to be forgotten for room."""
-    entry = xxhash.xxh64_digest(event_id.encode()) + (clock_ms // 1000).to_bytes(4, "big")
+    entry = digest + (clock_ms // 1000).to_bytes(4, "big")
     full = len(seen) >= dedupe.ids_max * _ENTRY_BYTES
     return (seen[_ENTRY_BYTES:] if full else seen) + entry, full
 

@@ -81,6 +81,8 @@ def _shape_fault(payload: bytes, message: str) -> NoEvent:
             return _unreadable_version(version)
     except (msgspec.DecodeError, RecursionError):
         pass
+    except UnicodeDecodeError as error:
+        return _text_fault(payload, error)
     problem, _, path = message.partition(" - at `")
     field = path.rstrip("`").removeprefix("$").removeprefix(".")
     if "missing required field" in problem:

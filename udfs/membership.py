@@ -12,7 +12,7 @@ from schemas.segments import Publication, Segment, UserSegments
 from schemas.state import Membership, Profile
 from udfs import dedupe, windows
 from udfs.dedupe import Dedupe
-from udfs.rules import CELL_SEPARATOR, VIEWS, Evidence, RulePlan, Tally
+from udfs.rules import CELL_SEPARATOR, VIEWS, Evidence, RulePlan, SegmentPlan, Tally
 
 # A stored score is refreshed when it has moved this far. The small slack makes 0.60 against 0.55
 # count as 0.05 although their difference in binary floating point is a little less.
@@ -100,6 +100,40 @@ class _Run:
         if due or (pane > self.profile.published_pane and self.profile.memberships):
             self._publish(tallies, pane, due)
 
+    def must_settle(self, cells: list[str]) -> bool:
+        """Whether one more event, counted in `cells`, can have changed anything.
+
+        It can if the user is new to this run or this pane, if a rule has just got its fewest
+        views, if a value that the event has is now enough to enter, or if a membership's share
+        has fallen below `leave` or moved. Any other value's share has only become smaller.
+        """
+        profile, plan = self.profile, self.plan
+        if self.first_touch:
+            return True
+        held = [membership.segment for membership in profile.memberships]
+        if held and plan.window.pane_of(profile.clock_ms) > profile.published_pane:
+            return True
+        for cell in cells:
+            for index, value in plan.roles(cell):
+                rule = plan.rules[index]
+                views = windows.count(profile, rule.event_types)
+                if value is VIEWS:
+                    if views == rule.min_views:
+                        return True
+                elif views > rule.min_views:
+                    segment = f"{rule.id}={value}"
+                    share = _evidence_of(profile, plan.segment(segment)).share
+                    if share >= rule.enter and segment not in held:
+                        return True
+        return any(self._has_moved(membership) for membership in profile.memberships)
+
+    def _has_moved(self, membership: Membership) -> bool:
+        found = self.plan.segment(membership.segment)
+        evidence = _evidence_of(self.profile, found)
+        if found is None or self.plan.rules[found.rule].ends(evidence.share, evidence.views):
+            return True
+        return abs(evidence.share - membership.score) >= SCORE_STEP
+
     def outcome(self, verdict: str, saturated: int = 0, lost: int = 0) -> Outcome:
         """Close the work: what to keep, what to put out and when to wake."""
         if self.first_touch and self.current is None:
@@ -114,9 +148,9 @@ class _Run:
         """Take the user out of what they no longer qualify for; whether a kept score has moved."""
         kept, moved = [], False
         for membership in self.profile.memberships:
-            found = self.plan.split(membership.segment)
+            found = self.plan.segment(membership.segment)
             evidence = _evidence(tallies, found)
-            if found is None or self.plan.rules[found[0]].ends(evidence.share, evidence.views):
+            if found is None or self.plan.rules[found.rule].ends(evidence.share, evidence.views):
                 self._change("leave", membership.segment, at_ms, evidence)
             else:
                 kept.append(membership)
@@ -142,11 +176,11 @@ class _Run:
     def _publish(self, tallies: list[Tally], pane: int, due: bool) -> None:
         """Take the set as it is now for publishing, unless nothing in it differs from the last."""
         profile = self.profile
-        ends_ms = valid_until(profile, self.plan)
+        ends_ms = valid_until(profile, self.plan, tallies)
         profile.published_pane = pane
         segments = []
         for membership in profile.memberships:
-            evidence = _evidence(tallies, self.plan.split(membership.segment))
+            evidence = _evidence(tallies, self.plan.segment(membership.segment))
             ends = ends_ms[membership.segment]
             due = due or (evidence.share, ends) != (membership.score, membership.valid_until_ms)
             membership.score, membership.valid_until_ms = evidence.share, ends
@@ -203,8 +237,9 @@ def track_event(
         profile = Profile(event.occurred_at, run_id=run_id)
     clock_ms = max(profile.clock_ms, event.occurred_at)
     seen = dedupe.expired(profile.seen, clock_ms, limits.dedupe)
+    event_hash = dedupe.hash_of(event.event_id)
     pane = window.pane_of(event.occurred_at)
-    if dedupe.contains(seen, event.event_id):
+    if dedupe.contains(seen, event_hash):
         return _dropped(DUPLICATE, event.user_id, profile, tracking)
     if known and pane < window.first_pane(profile.clock_ms):
         return _dropped(LATE, event.user_id, profile, tracking)
@@ -214,8 +249,9 @@ def track_event(
     counted = _within(profile, cells, limits.values_max)
     if counted:
         windows.add(profile, pane, counted)
-    profile.seen, forgotten = dedupe.remember(seen, event.event_id, clock_ms, limits.dedupe)
-    run.settle(clock_ms)
+    profile.seen, forgotten = dedupe.remember(seen, event_hash, clock_ms, limits.dedupe)
+    if run.must_settle(counted):
+        run.settle(clock_ms)
     return run.outcome(COUNTED, len(cells) - len(counted), int(forgotten))
 
 
@@ -227,13 +263,14 @@ def track_time(user_id: str, profile: Profile, now_ms: int, tracking: Tracking) 
     return run.outcome("")
 
 
-def valid_until(profile: Profile, plan: RulePlan) -> dict[str, int]:
+def valid_until(profile: Profile, plan: RulePlan, tallies: list[Tally]) -> dict[str, int]:
     """When each membership would end, in epoch ms, if the user sent no further event.
 
-    Every rule has leave > 0 and min_views >= 1, so no membership outlives the last pane.
+    `tallies` is the evidence now. Every rule has leave > 0 and min_views >= 1, so no membership
+    outlives the last pane.
     """
-    tallies = plan.evidence(profile)
-    lasting = {m.segment: plan.split(m.segment) for m in profile.memberships}
+    tallies = [tally.copy() for tally in tallies]
+    lasting = {m.segment: plan.segment(m.segment) for m in profile.memberships}
     ends_ms: dict[str, int] = {}
     for pane, counts in windows.panes(profile) if lasting else ():
         for index, count in counts:
@@ -241,7 +278,7 @@ def valid_until(profile: Profile, plan: RulePlan) -> dict[str, int]:
                 tallies[rule][value] -= count
         for segment, found in list(lasting.items()):
             evidence = _evidence(tallies, found)
-            if found is None or plan.rules[found[0]].ends(evidence.share, evidence.views):
+            if found is None or plan.rules[found.rule].ends(evidence.share, evidence.views):
                 ends_ms[segment] = plan.window.leaves_at(pane)
                 del lasting[segment]
         if not lasting:
@@ -249,12 +286,19 @@ def valid_until(profile: Profile, plan: RulePlan) -> dict[str, int]:
     return ends_ms
 
 
-def _evidence(tallies: list[Tally], found: tuple[int, str] | None) -> Evidence:
+def _evidence(tallies: list[Tally], found: SegmentPlan | None) -> Evidence:
     """The numbers of one segment; none at all for a rule that is no longer there."""
     if found is None:
         return Evidence(0, 0)
-    tally = tallies[found[0]]
-    return Evidence(tally.get(found[1], 0), tally[VIEWS])
+    tally = tallies[found.rule]
+    return Evidence(tally.get(found.value, 0), tally[VIEWS])
+
+
+def _evidence_of(profile: Profile, found: SegmentPlan | None) -> Evidence:
+    """The same straight from the profile, for one segment alone."""
+    if found is None:
+        return Evidence(0, 0)
+    return Evidence(windows.count(profile, found.matches), windows.count(profile, found.views))
 
 
 def _dropped(verdict: str, user_id: str, profile: Profile, tracking: Tracking) -> Outcome:

@@ -1,6 +1,6 @@
 """A rule set compiled for evaluation: what an event counts in, and who is in which segment."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from schemas.events import Event
 from schemas.rulesets import NumberAttribute, RuleSet, ShareRule, pane_ms, panes_in_window
@@ -10,6 +10,7 @@ from udfs.windows import Window
 
 CELL_SEPARATOR = "\x1f"
 VIEWS = None
+NAMES_MAX = 100_000
 
 # A rule's counts for one user: all events of its types under VIEWS, and the matches by value.
 Tally = dict[str | None, int]
@@ -35,11 +36,20 @@ class AttributeFaultError(ValueError):
         self.name = name
 
 
-class _Counted(NamedTuple):
-    """Where a cell counts: in a rule's views (value VIEWS) or in the matches of one value."""
+class Role(NamedTuple):
+    """What a cell counts as: in a rule's views (value VIEWS) or in the matches of one value."""
 
     rule: int
     value: str | None
+
+
+class SegmentPlan(NamedTuple):
+    """Where the numbers of one segment are: its rule, and the cells of its views and matches."""
+
+    rule: int
+    value: str
+    views: tuple[str, ...]
+    matches: tuple[str, ...]
 
 
 class RulePlan:
@@ -59,9 +69,14 @@ class RulePlan:
             for name, spec in ruleset.attributes.items()
             if isinstance(spec, NumberAttribute)
         )
-        self._counted_types = frozenset(name for rule in self.rules for name in rule.event_types)
+        # What is counted is what some rule asks for: per event type, the attributes.
+        self._counted: dict[str, set[str]] = {}
+        for rule in self.rules:
+            for kind in rule.event_types:
+                self._counted.setdefault(kind, set()).add(rule.for_each)
         self._rule_of = {rule.id: index for index, rule in enumerate(self.rules)}
-        self._roles: dict[str, tuple[_Counted, ...]] = {}
+        self._roles: dict[str, tuple[Role, ...]] = {}
+        self._segments: dict[str, SegmentPlan | None] = {}
 
     def cells_of(self, event: Event) -> list[str]:
         """The names of the cells that an event counts in: its type, then one a distinct value.
@@ -73,18 +88,22 @@ class RulePlan:
         """
         attributes = event.attributes
         kind = event.type
-        cells = [kind]
+        counted = self._counted.get(kind)
+        cells = [] if counted is None else [kind]
         name = ""
         try:
             for name, words in self._words:
                 if name in attributes:
-                    start = f"{kind}{CELL_SEPARATOR}{name}{CELL_SEPARATOR}"
-                    cells += [start + word for word in words(attributes[name])]
+                    found = words(attributes[name])
+                    if counted is not None and name in counted:
+                        start = f"{kind}{CELL_SEPARATOR}{name}{CELL_SEPARATOR}"
+                        cells += [start + word for word in found]
             for name, number in self._numbers:
-                number(attributes.get(name))
+                if name in attributes:
+                    number(attributes[name])
         except AttributeValueError as error:
             raise AttributeFaultError(name, str(error)) from None
-        return cells if kind in self._counted_types else []
+        return cells
 
     def evidence(self, profile: Profile) -> list[Tally]:
         """For each rule, the user's counts over the whole window."""
@@ -96,27 +115,39 @@ class RulePlan:
                 tally[value] = tally.get(value, 0) + total
         return tallies
 
-    def roles(self, cell: str) -> tuple[_Counted, ...]:
+    def roles(self, cell: str) -> tuple[Role, ...]:
         """Which rules a cell counts for, and as what."""
         found = self._roles.get(cell)
         if found is None:
-            found = tuple(self._find_roles(cell))
-            if len(self._roles) >= 100_000:
-                self._roles.clear()
-            self._roles[cell] = found
+            kind, _, rest = cell.partition(CELL_SEPARATOR)
+            attribute, _, word = rest.partition(CELL_SEPARATOR)
+            found = tuple(
+                Role(index, word if rest else VIEWS)
+                for index, rule in enumerate(self.rules)
+                if kind in rule.event_types and (not rest or attribute == rule.for_each)
+            )
+            _remember(self._roles, cell, found)
         return found
 
-    def _find_roles(self, cell: str) -> list[_Counted]:
-        kind, _, rest = cell.partition(CELL_SEPARATOR)
-        attribute, _, word = rest.partition(CELL_SEPARATOR)
-        return [
-            _Counted(index, word if rest else VIEWS)
-            for index, rule in enumerate(self.rules)
-            if kind in rule.event_types and (not rest or attribute == rule.for_each)
-        ]
+    def segment(self, name: str) -> SegmentPlan | None:
+        """Where the numbers of the segment of this name are; None when no rule has its id."""
+        if name not in self._segments:
+            rule_id, _, value = name.partition("=")
+            index = self._rule_of.get(rule_id)
+            plan = None
+            if index is not None:
+                kinds, attribute = self.rules[index].event_types, self.rules[index].for_each
+                cells = (CELL_SEPARATOR.join((kind, attribute, value)) for kind in kinds)
+                plan = SegmentPlan(index, value, kinds, tuple(cells))
+            _remember(self._segments, name, plan)
+        return self._segments[name]
 
-    def split(self, segment: str) -> tuple[int, str] | None:
-        """The rule's place and the value of a segment's name; None when no rule has that id."""
-        name, _, value = segment.partition("=")
-        index = self._rule_of.get(name)
-        return None if index is None else (index, value)
+
+_Known = TypeVar("_Known")
+
+
+def _remember(known: dict[str, _Known], name: str, found: _Known) -> None:
+    """Keep what was found out about a name; the names are users' words, so bounded."""
+    if len(known) >= NAMES_MAX:
+        known.clear()
+    known[name] = found

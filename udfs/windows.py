@@ -5,7 +5,7 @@ above floor(T / P) - W/P, so the pane of index p leaves at exactly (p + W/P) * P
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -49,6 +49,12 @@ _decode = msgspec.msgpack.Decoder(list[int]).decode
 def next_boundary(profile: Profile, window: Window) -> int | None:
     """When the oldest pane leaves, in epoch ms; None when there is no pane."""
     return None if profile.oldest_pane < 0 else window.leaves_at(profile.oldest_pane)
+
+
+def count(profile: Profile, names: Sequence[str]) -> int:
+    """What the cells of these names count together over the window."""
+    cells, totals = profile.cells, profile.totals
+    return sum([totals[cells.index(name)] for name in names if name in cells])
 
 
 def cell_index(profile: Profile, name: str) -> int:

@@ -11,7 +11,9 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 from serving.lookup.answers import (
     EXAMPLE_USER,
@@ -30,6 +32,15 @@ PROBLEM_JSON = "application/problem+json"
 BATCH_BYTES_MAX = 64 * 1024
 
 UserIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["u17"])]
+
+
+class _UserConvertor(PathConvertor):
+    """A user id in a path: anything, line feeds too."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("user", _UserConvertor())
 
 _decode_batch = msgspec.json.Decoder(BatchRequest).decode
 
@@ -74,7 +85,7 @@ def _add_lookups(app: FastAPI, metrics: LookupMetrics, cache_control: str) -> No
         return found
 
     @app.get(
-        "/v1/users/{user_id:path}/segments",
+        "/v1/users/{user_id:user}/segments",
         operation_id="getUserSegments",
         summary="The segments of one user",
         responses={
@@ -133,7 +144,12 @@ def _add_operations(app: FastAPI, metrics: LookupMetrics) -> None:
         await app.state.cache.check()
         return {"status": "ready"}
 
-    @app.get("/metrics", operation_id="metrics", summary="Prometheus metrics")
+    @app.get(
+        "/metrics",
+        operation_id="metrics",
+        summary="Prometheus metrics",
+        response_class=PlainTextResponse,
+    )
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -143,8 +159,9 @@ def _add_problems(app: FastAPI) -> None:
     async def store_down(_: Request, error: StoreError) -> Response:
         return _problem_response("Store unavailable", 503, str(error), {"retry-after": "1"})
 
+    @app.exception_handler(UnicodeDecodeError)
     @app.exception_handler(msgspec.DecodeError)
-    async def bad_body(_: Request, error: msgspec.DecodeError) -> Response:
+    async def bad_body(_: Request, error: ValueError) -> Response:
         return _problem_response("Bad request body", 400, str(error))
 
     @app.exception_handler(RequestValidationError)

@@ -45,8 +45,11 @@ class SqliteReader(SegmentReader):
     async def changes(self, user_id: str) -> list[Change]:
         """The user's changes, oldest first."""
         query = "SELECT document FROM segment_changes WHERE user_id = ? ORDER BY version"
-        rows = await self._rows(query, user_id)
-        return [decode_change(row[0]) for row in rows]
+        return await self._call(
+            lambda connection: [
+                decode_change(row[0]) for row in connection.execute(query, (user_id,))
+            ]
+        )
 
     async def ruleset(self, version: int) -> bytes | None:
         """The rule set document of a version."""

@@ -149,5 +149,5 @@ def test_core_equals_recount(  # noqa: C901
         user, profile = recount.users[user_id], decode_profile(value)
         tallies = plan.evidence(profile)
         for segment, (matching, views) in recount.shares(user.counted).items():
-            rule, value_name = plan.split(segment)
+            rule, value_name = plan.segment(segment)[:2]
             assert (tallies[rule][value_name], tallies[rule][None]) == (matching, views)

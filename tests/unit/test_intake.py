@@ -27,9 +27,7 @@ GOOD = {
     "occurred_at": NOW_MS,
     "attributes": {"fuel_type": "EV", "price": 9_500, "tags": ["a", "b"], "gone": None},
 }
-PLAN = RulePlan(
-    parse_ruleset(resources.files("segstream").joinpath("used_cars.json").read_bytes())
-)
+PLAN = RulePlan(parse_ruleset(resources.files("segstream").joinpath("used_cars.json").read_bytes()))
 
 
 def line(**fields):
@@ -98,15 +96,12 @@ def test_nesting_as_deep_as_it_likes(intake):
     assert fault_of(b"[" * 100_000, intake) == ("too_large", "")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(UnicodeDecodeError, RecursionError),
-    reason="reading the version of a record with another fault is guarded by DecodeError alone",
-)
 @pytest.mark.parametrize(
     "payload",
     [
-        b'{"user_id": 5, "schema_version": "\xff"}',
+        pytest.param(
+            b'{"user_id": 5, "schema_version": "\xff"}',
+        ),
         b'{"user_id": 5, "schema_version": ' + b"[" * 30_000,
         b'{"user_id": 5, "more": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
     ],
@@ -114,6 +109,24 @@ def test_nesting_as_deep_as_it_likes(intake):
 )
 def test_two_faults_at_once(payload):
     assert fault_of(payload)[0] in ("not_utf8", "not_json", "wrong_type")
+
+
+@pytest.mark.parametrize("digits", [20, 310, 4_300, 4_301, 20_000])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"occurred_at": "HERE"},
+        {"schema_version": "HERE"},
+        {"session_id": "HERE"},
+        {"attributes": {"price": "HERE"}},
+    ],
+    ids=str,
+)
+def test_no_number_is_too_long_to_be_judged(fields, digits):
+    found = read_event(line(**fields).replace(b'"HERE"', b"9" * digits), INTAKE)
+    if isinstance(found, Event):
+        found = time_fault(found.occurred_at, NOW_MS, INTAKE) or count_cells(found, PLAN)
+    assert isinstance(found, NoEvent) or fields == {"attributes": {"price": "HERE"}}
 
 
 @pytest.mark.parametrize("name", ["event_id", "user_id", "type", "occurred_at"])
@@ -159,7 +172,6 @@ def test_a_value_out_of_bounds_names_its_field(name, value):
     assert fault_of(line(**{name: value})) == ("out_of_bounds", name)
 
 
-@pytest.mark.xfail(strict=True, reason="`$` in the pattern of a type matches before a last newline")
 def test_a_type_does_not_end_in_a_control_character():
     assert fault_of(line(type="view\n")) == ("out_of_bounds", "type")
 
@@ -227,8 +239,7 @@ def test_the_cells_that_an_event_counts_in():
         "view",
         "view\x1ffuel_type\x1felectric",
         "view\x1ffuel_type\x1fdiesel",
-        "view\x1fmake\x1fkia",
-    ]
+    ], "no rule asks for the make"
     assert count_cells(read_event(line(type="search"), INTAKE), PLAN) == []
 
 
@@ -258,7 +269,11 @@ def test_attributes_outside_the_dictionary_are_neither_checked_nor_counted():
 def test_a_mapped_record_is_read_and_its_faults_are_told_alike():
     record = b'{"event_id":"e1","user_id":"u1","ts":1770000000000,"a":{"b":"EV"}}'
     event = read_event(record, MAPPED)
-    assert (event.type, event.occurred_at, event.attributes) == ("view", NOW_MS, {"fuel_type": "EV"})
+    assert (event.type, event.occurred_at, event.attributes) == (
+        "view",
+        NOW_MS,
+        {"fuel_type": "EV"},
+    )
     assert fault_of(record.replace(b"ts", b"at"), MAPPED) == ("missing_field", "occurred_at")
     assert fault_of(record.replace(b'"u1"', b"7"), MAPPED) == ("wrong_type", "user_id")
     assert fault_of(record.replace(b"u1", b"\xff"), MAPPED) == ("not_utf8", "")

@@ -48,7 +48,9 @@ def test_a_record_is_read_by_its_own_names():
 
 
 def test_sources_may_be_dotted_paths():
-    mapping = parse_mapping("meta.id=event_id,who.user.id=user_id,body.when=occurred_at", ["type=x"])
+    mapping = parse_mapping(
+        "meta.id=event_id,who.user.id=user_id,body.when=occurred_at", ["type=x"]
+    )
     record = {
         "meta": {"id": "e1"},
         "who": {"user": {"id": "u1"}},
@@ -119,6 +121,6 @@ def test_the_source_of_a_field_is_told():
     ],
 )
 def test_a_faulty_mapping_is_refused(fields, defaults, problem):
-    with pytest.raises(ValueError, match="--(map|default)") as refused:
+    with pytest.raises(ValueError, match=r"--(map|default)") as refused:
         parse_mapping(fields, defaults)
     assert problem in str(refused.value)

@@ -13,7 +13,7 @@ from schemas.outputs import LateEvent, Reject
 from schemas.segments import UserSegments, decode_user_segments
 from schemas.state import Profile, decode_profile, encode_profile
 from udfs import windows
-from udfs.dedupe import contains
+from udfs.dedupe import contains, hash_of
 from udfs.outbox import Outbox, decode_outbox, encode_outbox
 
 pytestmark = pytest.mark.unit
@@ -61,9 +61,11 @@ def test_golden_state_means_what_is_written_beside_it():
         for pane, counts in panes.items()
     }
     assert named == meaning["panes"]
-    assert [contains(profile.seen, name) for name in meaning["seen"]] == [True, True]
-    assert not contains(profile.seen, "another")
-    assert windows.next_boundary(profile, windows.Window(3_600_000, 240)) == meaning["next_boundary"]
+    assert [contains(profile.seen, hash_of(name)) for name in meaning["seen"]] == [True, True]
+    assert not contains(profile.seen, hash_of("another"))
+    assert (
+        windows.next_boundary(profile, windows.Window(3_600_000, 240)) == meaning["next_boundary"]
+    )
 
 
 def test_golden_outbox_is_read_as_it_was_written():
