@@ -39,6 +39,8 @@ def start_environment(folder: Path, mode: str) -> tuple[Any, str]:
     `mode` is `thread` or `process`. Everything that Flink writes goes below `folder`.
     """
     os.environ["FLINK_LOG_DIR"] = str(folder)
+    # On few cores the default collector's own threads take their share from the operators.
+    os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
     # PyFlink starts its JVM on first use, with the environment as it is then.
     from pyflink.common import Configuration  # noqa: PLC0415
     from pyflink.datastream import StreamExecutionEnvironment  # noqa: PLC0415

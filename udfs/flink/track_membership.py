@@ -3,6 +3,7 @@
 import base64
 import random
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from pyflink.common import Row, Types
@@ -25,12 +26,20 @@ from udfs.windows import spread
 REJECT_BYTES_MAX = 2_048
 END_OF_INPUT_MS = 2**63 - 1
 SPREAD_MS_MAX = 30_000
+RECENT_USERS_MAX = 20_000
 
 OUTPUT_TYPE = Types.ROW([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 RULESETS_STATE = MapStateDescriptor("rulesets", Types.STRING(), Types.STRING())
 
 _ACTIVE = "active"
 _json = msgspec.json.Encoder().encode
+
+
+class _Recent(NamedTuple):
+    """A profile as this run last wrote it, and the wake-up this run has a timer for."""
+
+    profile: Profile
+    wake_at: int | None
 
 
 class TrackMembership(KeyedBroadcastProcessFunction):
@@ -65,7 +74,7 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         profile = ValueStateDescriptor("profile", Types.PICKLED_BYTE_ARRAY())
         self._state = runtime_context.get_state(profile)
         self._publish = PublishSegments(runtime_context, self._open_writer())
-        self._run_id = random.getrandbits(31) + 1
+        self._recent: dict[str, _Recent] = {}
         self._totals = RunTotals()
         self._started = False
         self._use(self._ruleset)
@@ -85,10 +94,9 @@ class TrackMembership(KeyedBroadcastProcessFunction):
             counts = self._totals.rejected
             counts[event.reason] = counts.get(event.reason, 0) + 1
             return (_reject(event, payload, partition, offset),)
-        stored = self._state.value()
-        profile = None if stored is None else decode_profile(stored)
+        profile = self._profile(key)
         outcome = track_event(profile, event, cells, self._tracking)
-        outputs = self._apply(key, outcome, stored is not None, ctx)
+        outputs = self._apply(key, outcome, profile is not None, ctx)
         if outcome.verdict == COUNTED:
             self._totals.accepted += 1
         elif outcome.verdict == DUPLICATE:
@@ -126,12 +134,12 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         if timestamp == END_OF_INPUT_MS:
             self._publish.flush()
             return (Row(routes.TOTALS, "", _json(self._totals)),)
-        stored = self._state.value()
         user_id = ctx.get_current_key()
         due_ms = timestamp - spread(user_id, self._spread_ms)
-        if stored is None or (self._run_end_ms is not None and due_ms > self._run_end_ms):
+        profile = self._profile(user_id)
+        if profile is None or (self._run_end_ms is not None and due_ms > self._run_end_ms):
             return ()
-        outcome = track_time(user_id, decode_profile(stored), due_ms, self._tracking)
+        outcome = track_time(user_id, profile, due_ms, self._tracking)
         return self._apply(user_id, outcome, True, ctx)
 
     def _start(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
@@ -148,7 +156,9 @@ class TrackMembership(KeyedBroadcastProcessFunction):
     def _use(self, ruleset: RuleSet) -> None:
         plan = RulePlan(ruleset)
         bounded = self._run_end_ms is not None
-        self._tracking = Tracking(plan, self._limits, self._run_id, store_is_new=bounded)
+        # A new rule set counts as a new run: each user is evaluated whole at their first touch.
+        run_id = random.getrandbits(31) + 1
+        self._tracking = Tracking(plan, self._limits, run_id, store_is_new=bounded)
         self._spread_ms = min(max(plan.window.pane_ms // 120, 1), SPREAD_MS_MAX)
 
     def _read(self, key: str, payload: bytes, now_ms: int) -> tuple[Event | NoEvent, list[str]]:
@@ -164,6 +174,14 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         cells = count_cells(event, self._tracking.plan)
         return (cells, []) if isinstance(cells, NoEvent) else (event, cells)
 
+    def _profile(self, user_id: str) -> Profile | None:
+        """The user's profile: as this run last wrote it, else from state."""
+        recent = self._recent.get(user_id)
+        if recent is not None:
+            return recent.profile
+        stored = self._state.value()
+        return None if stored is None else decode_profile(stored)
+
     def _apply(
         self,
         user_id: str,
@@ -171,12 +189,17 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         had_state: bool,
         ctx: KeyedBroadcastProcessFunction.ReadOnlyContext,
     ) -> Sequence[Row]:
+        recent = self._recent.pop(user_id, None)
         if outcome.profile is None:
             if had_state:
                 self._state.clear()
-        elif outcome.dirty:
-            self._state.update(encode_profile(outcome.profile))
-        if outcome.wake_at is not None:
+        else:
+            if outcome.dirty:
+                self._state.update(encode_profile(outcome.profile))
+            if len(self._recent) >= RECENT_USERS_MAX:
+                self._recent.clear()
+            self._recent[user_id] = _Recent(outcome.profile, outcome.wake_at)
+        if outcome.wake_at is not None and (recent is None or recent.wake_at != outcome.wake_at):
             # All panes end together: each user is looked at a little later, at their own moment.
             wake_ms = outcome.wake_at + spread(user_id, self._spread_ms)
             ctx.timer_service().register_event_time_timer(wake_ms)
