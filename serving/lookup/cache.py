@@ -63,14 +63,15 @@ class LookupCache:
             task = asyncio.create_task(self._fetch(user_id))
             self._under_way[user_id] = task
             task.add_done_callback(lambda done: self._done(user_id, done))
-        try:
-            # Shielded: who waits too long goes, the question to the store goes on.
-            fetched = await asyncio.wait_for(asyncio.shield(task), self._settings.deadline_seconds)
-            return fetched.found._replace(source="store")
-        except TimeoutError:
+        # Who waits too long goes; the question to the store goes on for whoever asks next.
+        answered, _ = await asyncio.wait((task,), timeout=self._settings.deadline_seconds)
+        if not answered:
             reason = f"no answer within {self._settings.deadline_seconds * 1000:.0f} ms"
-        except StoreError as error:
-            reason = str(error)
+        else:
+            try:
+                return task.result().found._replace(source="store")
+            except StoreError as error:
+                reason = str(error)
         if entry is None:
             raise StoreError(reason)
         value = answer(user_id, entry.stored, stale=True)
