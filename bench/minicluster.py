@@ -73,8 +73,8 @@ def _print(timings: dict[str, Timing], written: str) -> None:
             f"seed {SEED}: heads of {written}",
             f"medians of {RUNS} runs, in turn; parallelism 1; a rate is the slope between the two"
             " lengths, without start-up",
-            "naive: process mode (the default), json, key and counts in Python; no window, dedupe"
-            " or store",
+            "naive: process mode (the default), json and key in Python, the same rules with dedupe"
+            " and expiry; no store",
         ],
         ("", "shorter, raw", "longer, raw", "events/s", "µs an event", "times naive"),
         rows,
