@@ -14,8 +14,9 @@ from jobs.generate import Shares, generate_log
 from jobs.minicluster import JobFailedError, thread_mode_fault
 from jobs.run import RunRequest, TotalsMismatchError, run_log
 from jobs.survey import LogError, Survey, survey_log
-from schemas.durations import parse_duration
+from schemas.durations import iso_time, parse_duration
 from schemas.errors import InvalidDocumentError
+from schemas.locations import sqlite_path
 from schemas.mapping import parse_mapping
 from schemas.outputs import RunTotals
 from schemas.rulesets import parse_ruleset
@@ -25,19 +26,6 @@ from udfs.membership import Limits
 
 app = typer.Typer()
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-
-SQLITE = "sqlite:///"
-
-
-def sqlite_path(url: str) -> Path:
-    """The file that a store's URL names.
-
-    Raises:
-        ValueError: the URL is not `sqlite:///PATH`.
-    """
-    if not url.startswith(SQLITE) or len(url) == len(SQLITE):
-        raise ValueError(f"--store {url}: write sqlite:///PATH (sqlite:////PATH if absolute)")
-    return Path(url.removeprefix(SQLITE))
 
 
 @app.command()
@@ -153,16 +141,12 @@ def _time_ms(text: str) -> int:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def _opening(events: Path, survey: Survey, end_ms: int) -> str:
     megabytes = os.path.getsize(events) / 1e6
-    span = f"{_iso(survey.first_ms)} to {_iso(survey.last_ms)}"
+    span = f"{iso_time(survey.first_ms)} to {iso_time(survey.last_ms)}"
     return (
         f"{events}: {survey.lines:,} lines ({megabytes:.1f} MB), {survey.events:,} events, {span}\n"
-        f"event time ends {_iso(end_ms)}; starting the mini cluster ..."
+        f"event time ends {iso_time(end_ms)}; starting the mini cluster ..."
     )
 
 

@@ -1,9 +1,7 @@
 """A seeded log of a used-car marketplace: what its users would send, faults included."""
 
 import gzip
-import os
 import random
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from jobs.files import whole_file
 from schemas.durations import DAY_MS, HOUR_MS, SECOND_MS
 from schemas.events import Event
 
@@ -214,15 +213,9 @@ MALFORMED: tuple[Callable[[Event], bytes], ...] = (
 def _write(path: Path, arrivals: list[_Arrival]) -> None:
     """Write the lines beside the target, then put the file in its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            # No name and no time in the header: the same seed gives the same bytes.
-            zipped = gzip.GzipFile("", "wb", 6, raw, 0) if path.suffix == ".gz" else None
-            with closing(zipped or raw) as out:
-                for arrival in arrivals:
-                    out.write(arrival.line + b"\n")
-        Path(name).chmod(0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with whole_file(path) as raw:
+        # No name and no time in the header: the same seed gives the same bytes.
+        zipped = gzip.GzipFile("", "wb", 6, raw, 0) if path.suffix == ".gz" else None
+        with closing(zipped or raw) as out:
+            for arrival in arrivals:
+                out.write(arrival.line + b"\n")

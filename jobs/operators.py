@@ -3,6 +3,7 @@ renamed or given to another operator loses or swaps state.
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 TRACK_MEMBERSHIP = "track-membership"
@@ -38,6 +39,7 @@ def name_table_operators(stream: Any, prefix: str) -> list[str]:
     source where a kind occurs twice. Returns the uids, sorted.
     """
     uids: list[str] = []
+    kinds: Counter[str] = Counter()
     seen: set[int] = set()
     waiting = [stream._j_data_stream.getTransformation()]
     while waiting:
@@ -46,10 +48,8 @@ def name_table_operators(stream: Any, prefix: str) -> list[str]:
             continue
         seen.add(transformation.getId())
         kind = _POSITION.sub("", transformation.getName()).split(":")[0].strip().lower()
-        base = f"{prefix}/{kind}"
-        uid = base
-        while uid in uids:
-            uid = f"{base}-{int(uid[len(base) + 1 :] or 1) + 1}"
+        kinds[kind] += 1
+        uid = f"{prefix}/{kind}" + (f"-{kinds[kind]}" if kinds[kind] > 1 else "")
         transformation.setUid(uid)
         uids.append(uid)
         waiting.extend(transformation.getInputs())

@@ -4,13 +4,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from py4j.protocol import Py4JError
 
+from jobs.files import whole_file
 from jobs.minicluster import JobFailedError, cause_of, execute, start_environment, stop_gateway
 from jobs.stores.sqlite_store import create_store, write_run
 from jobs.survey import Survey
@@ -116,19 +116,13 @@ def _join(folder: Path, target: Path | None) -> None:
     """Put the parts that a sink wrote together as one file, in place at once."""
     if target is None:
         return
-    whole = Path(tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)[1])
-    try:
-        with whole.open("wb") as out:
-            out.writelines(_output(folder))
-        whole.chmod(0o644)
-        os.replace(whole, target)
-    finally:
-        whole.unlink(missing_ok=True)
+    with whole_file(target) as out:
+        out.writelines(_output(folder))
 
 
 def _output(folder: Path) -> Iterator[bytes]:
     for part in sorted(path for path in folder.rglob("part-*") if path.is_file()):
-        with closing(part.open("rb")) as lines:
+        with part.open("rb") as lines:
             yield from lines
 
 

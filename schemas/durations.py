@@ -1,6 +1,7 @@
-"""Durations as people write them (`10d`, `1h`, `30s`), as whole milliseconds."""
+"""Durations and times as people read and write them, and as whole milliseconds."""
 
 import re
+from datetime import UTC, datetime
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -23,3 +24,8 @@ def parse_duration(text: str) -> int:
             f"{text!r} is not a duration: write a whole number and s, m, h or d (`10d`)"
         )
     return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def iso_time(at_ms: int) -> str:
+    """Epoch milliseconds as people read them, in UTC and to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.durations import SECOND_MS, parse_duration
+from schemas.durations import parse_duration
 from schemas.errors import Fault, InvalidDocumentError
 from schemas.faults import find_faults
 
@@ -83,6 +83,10 @@ class ShareRule(
     enter: Annotated[float, Meta(gt=0, le=1)]
     leave: Annotated[float, Meta(gt=0, le=1)]
     min_views: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+    def segment(self, value: str) -> str:
+        """The name of the segment of one value."""
+        return f"{self.id}={value}"
 
     def ends(self, share: float, views: int) -> bool:
         """Whether a member with this share of this many views leaves."""
@@ -210,7 +214,7 @@ def _rule_faults(
 
 def pane_ms(ruleset: RuleSet) -> int:
     """The length of a pane in milliseconds (at least one second)."""
-    return max(parse_duration(ruleset.pane), SECOND_MS)
+    return parse_duration(ruleset.pane)
 
 
 def panes_in_window(ruleset: RuleSet) -> int:

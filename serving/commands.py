@@ -3,13 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
 
 from schemas.errors import InvalidDocumentError
+from schemas.locations import sqlite_path
 from serving.lookup.answers import answer
 from serving.lookup.explain import explain as explain_membership
 from serving.lookup.sqlite_reader import SqliteReader
@@ -17,7 +17,6 @@ from serving.lookup.store import SegmentReader, StoreError
 
 app = typer.Typer()
 
-SQLITE = "sqlite:///"
 StoreOption = Annotated[str, typer.Option(help="Where segments are: sqlite:///PATH.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -105,9 +104,10 @@ def _with_reader(store: str, ask: Callable[[SegmentReader], Awaitable[_Result]])
 
 
 def _opener(store: str) -> Callable[[], SegmentReader]:
-    if not store.startswith(SQLITE) or len(store) == len(SQLITE):
-        _fail(f"--store {store}: write sqlite:///PATH (sqlite:////PATH if absolute)")
-    path = Path(store.removeprefix(SQLITE))
+    try:
+        path = sqlite_path(store)
+    except ValueError as error:
+        _fail(str(error))
     if not path.is_file():
         _fail(f"--store {store}: there is no such file. `segstream run` makes one")
     return lambda: SqliteReader(path)

@@ -121,18 +121,17 @@ class _Run:
                     if views == rule.min_views:
                         return True
                 elif views > rule.min_views:
-                    segment = f"{rule.id}={value}"
+                    segment = rule.segment(value)
                     share = _evidence_of(profile, plan.segment(segment)).share
                     if share >= rule.enter and segment not in held:
                         return True
-        return any(self._has_moved(membership) for membership in profile.memberships)
+        return not all(self._stands(membership) for membership in profile.memberships)
 
-    def _has_moved(self, membership: Membership) -> bool:
+    def _stands(self, membership: Membership) -> bool:
+        """Whether a membership goes on with the score last published."""
         found = self.plan.segment(membership.segment)
         evidence = _evidence_of(self.profile, found)
-        if found is None or self.plan.rules[found.rule].ends(evidence.share, evidence.views):
-            return True
-        return abs(evidence.share - membership.score) >= SCORE_STEP
+        return not (self.plan.ends(found, evidence) or _has_moved(membership, evidence))
 
     def outcome(self, verdict: str, saturated: int = 0, lost: int = 0) -> Outcome:
         """Close the work: what to keep, what to put out and when to wake."""
@@ -150,11 +149,11 @@ class _Run:
         for membership in self.profile.memberships:
             found = self.plan.segment(membership.segment)
             evidence = _evidence(tallies, found)
-            if found is None or self.plan.rules[found.rule].ends(evidence.share, evidence.views):
+            if self.plan.ends(found, evidence):
                 self._change("leave", membership.segment, at_ms, evidence)
             else:
                 kept.append(membership)
-                moved = moved or abs(evidence.share - membership.score) >= SCORE_STEP
+                moved = moved or _has_moved(membership, evidence)
         self.profile.memberships = kept
         return moved
 
@@ -168,7 +167,7 @@ class _Run:
                 continue
             found = [v for v, n in tally.items() if n / views >= rule.enter and v is not VIEWS]
             for value in sorted(found):
-                segment = f"{rule.id}={value}"
+                segment = rule.segment(value)
                 if segment not in held:
                     memberships.append(Membership(segment, at_ms))
                     self._change("enter", segment, at_ms, Evidence(tally[value], views))
@@ -278,12 +277,17 @@ def valid_until(profile: Profile, plan: RulePlan, tallies: list[Tally]) -> dict[
                 tallies[rule][value] -= count
         for segment, found in list(lasting.items()):
             evidence = _evidence(tallies, found)
-            if found is None or plan.rules[found.rule].ends(evidence.share, evidence.views):
+            if plan.ends(found, evidence):
                 ends_ms[segment] = plan.window.leaves_at(pane)
                 del lasting[segment]
         if not lasting:
             break
     return ends_ms
+
+
+def _has_moved(membership: Membership, evidence: Evidence) -> bool:
+    """Whether the score is far enough from the one last published to be published again."""
+    return abs(evidence.share - membership.score) >= SCORE_STEP
 
 
 def _evidence(tallies: list[Tally], found: SegmentPlan | None) -> Evidence:

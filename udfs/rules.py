@@ -142,6 +142,10 @@ class RulePlan:
             _remember(self._segments, name, plan)
         return self._segments[name]
 
+    def ends(self, found: SegmentPlan | None, evidence: Evidence) -> bool:
+        """Whether a member with this evidence leaves; one whose rule is no longer there does."""
+        return found is None or self.rules[found.rule].ends(evidence.share, evidence.views)
+
 
 _Known = TypeVar("_Known")
 

@@ -1,10 +1,9 @@
 """Why a user is, or is not, in a segment: from what was published, nothing recomputed."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from schemas.changes import Change
+from schemas.durations import iso_time
 from schemas.rulesets import ShareRule, parse_ruleset
 from schemas.segments import Segment
 from serving.lookup.store import SegmentReader
@@ -36,7 +35,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     def lines(self) -> list[str]:
         """The explanation as people read it."""
         head = f"{self.user_id} is {'' if self.member else 'not '}in {self.segment}"
-        lines = [f"{head} as of {_iso(self.as_of)}"]
+        lines = [f"{head} as of {iso_time(self.as_of)}"]
         if self.score is not None:
             kinds = "/".join(self.rule.event_types) if self.rule else "counted"
             value = self.segment.partition("=")[2]
@@ -55,10 +54,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.member and self.since is not None and self.valid_until is not None:
             lines.append(
-                f"  since {_iso(self.since)}, until {_iso(self.valid_until)} with no further event"
+                f"  since {iso_time(self.since)}, until {iso_time(self.valid_until)}"
+                " with no further event"
             )
         lines += [
-            f"  {_iso(c.at)} {c.change} at {c.score:.3f} ({c.matching}/{c.views}), change"
+            f"  {iso_time(c.at)} {c.change} at {c.score:.3f} ({c.matching}/{c.views}), change"
             f" {c.version} by rule set version {c.ruleset_version}"
             for c in self.changes
         ]
@@ -95,7 +95,3 @@ async def explain(reader: SegmentReader, user_id: str, segment: str) -> Explanat
         window=ruleset.window if ruleset else None,
         changes=tuple(changes[-CHANGES_SHOWN:]),
     )
-
-
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
