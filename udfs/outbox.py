@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.changes import Change
 from schemas.errors import UnknownSchemaVersionError
+from schemas.progress import Progress
 from schemas.segments import Publication, UserSegments
 from udfs.windows import spread
 
@@ -30,6 +31,12 @@ class SegmentWriter(Protocol):
 
     def stored(self, user_id: str) -> int:
         """The latest ticket of the user known to be in the store; 0 if none. Never waits."""
+
+    def note_progress(self, progress: Progress) -> None:
+        """Write how far this subtask has come. Never waits; what cannot be written is dropped."""
+
+    def note_ruleset(self, version: int, document: bytes) -> None:
+        """Keep the document of a rule set that decides from now on. Never waits."""
 
     def flush(self) -> None:
         """Wait until everything sent is in the store.

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.changes import Change
+from schemas.progress import Progress
 from schemas.segments import Publication
 from udfs.outbox import SegmentWriter, StoreWriteError
 
@@ -79,6 +80,12 @@ class SqliteWriter(SegmentWriter):
             with suppress(StoreWriteError):
                 self.flush()
         return self._stored.pop(user_id, 0)
+
+    def note_progress(self, progress: Progress) -> None:
+        """Nothing: a bounded run notes how far it came when it ends, and nobody reads before."""
+
+    def note_ruleset(self, version: int, document: bytes) -> None:
+        """Nothing: a bounded run notes its rule sets when it ends."""
 
     def flush(self) -> None:
         """Write everything that waits. What cannot be written goes on waiting."""
