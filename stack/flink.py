@@ -1,0 +1,148 @@
+"""Flink: a JobManager and TaskManagers of one slot each, from the jars inside the wheel."""
+
+import importlib.util
+import json
+import os
+import re
+import sys
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from stack.errors import StackError
+from stack.java import CONF, java_command
+from stack.process import Command, Process
+from stack.server import HOST, write_configuration
+
+TASK_HEAP_MB = 384
+_JOB_MANAGER_MAIN = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_TASK_MANAGER_MAIN = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+# The parts of conf/flink.yaml that are the JVM's own flags.
+_JOB_MANAGER_MEMORY = ("-Xms256m", "-Xmx512m", "-XX:MaxMetaspaceSize=256m")
+_TASK_MANAGER_MEMORY = (
+    *(f"-Xms{128 + TASK_HEAP_MB}m", f"-Xmx{128 + TASK_HEAP_MB}m"),
+    *("-XX:MaxDirectMemorySize=320m", "-XX:MaxMetaspaceSize=256m"),
+)
+
+
+class Flink(NamedTuple):
+    """A cluster whose files are below `folder`."""
+
+    folder: Path
+    port: int
+    rpc_port: int
+
+    @property
+    def rest(self) -> str:
+        """The URL of the JobManager's REST, as `--flink` takes it."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def job_manager(self) -> "JobManager":
+        return JobManager(self)
+
+    def task_managers(self, count: int) -> "list[TaskManager]":
+        return [TaskManager(self, f"task-manager-{number + 1}") for number in range(count)]
+
+    def get(self, path: str) -> dict[str, object] | None:
+        """What REST answers to `path`; None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.rest}{path}", timeout=5) as response:
+                answer: dict[str, object] = json.load(response)
+        except (OSError, ValueError):
+            return None
+        return answer
+
+    def command(self, main: str, memory: tuple[str, ...], *arguments: str) -> Command:
+        """The command that starts one of the cluster's JVMs.
+
+        Raises:
+            StackError: the apache-flink wheel is missing.
+        """
+        configuration = self.folder / "conf" / "config.yaml"
+        write_configuration(
+            "flink.yaml",
+            configuration,
+            folder=self.folder,
+            port=self.port,
+            rpc_port=self.rpc_port,
+            task_heap_mb=TASK_HEAP_MB,
+            python=sys.executable,
+        )
+        java = java_command(
+            main,
+            _classpath(),
+            self.folder,
+            f"@{CONF / 'flink.options'}",
+            *memory,
+            f"-Dlog4j2.configurationFile={CONF / 'log4j2.properties'}",
+        )
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        return Command(
+            (*java, "--configDir", str(configuration.parent), *arguments),
+            self.folder,
+            {"PATH": path},
+        )
+
+
+class JobManager(NamedTuple):
+    """The one that takes jobs. It keeps none over its own end: submit them again."""
+
+    flink: Flink
+
+    @property
+    def name(self) -> str:
+        return "job-manager"
+
+    @property
+    def address(self) -> str:
+        return self.flink.rest
+
+    def prepare(self) -> Command:
+        return self.flink.command(_JOB_MANAGER_MAIN, _JOB_MANAGER_MEMORY)
+
+    def is_ready(self, process: Process) -> bool:
+        return self.flink.get("/overview") is not None
+
+
+class TaskManager(NamedTuple):
+    """A TaskManager of one slot; `id` is its name in the cluster's REST too."""
+
+    flink: Flink
+    id: str
+
+    @property
+    def name(self) -> str:
+        return self.id
+
+    @property
+    def address(self) -> str:
+        return f"{self.flink.rest}/taskmanagers/{self.id}"
+
+    def prepare(self) -> Command:
+        arguments = ("-D", f"taskmanager.resource-id={self.id}")
+        return self.flink.command(_TASK_MANAGER_MAIN, _TASK_MANAGER_MEMORY, *arguments)
+
+    def is_ready(self, process: Process) -> bool:
+        """Registered, and as this process: one that was killed stays registered for seconds."""
+        registered = self.flink.get(f"/taskmanagers/{self.id}")
+        found = process.found()
+        if registered is None or found is None or registered["slotsNumber"] != 1:
+            return False
+        port = re.search(r"@[^:/]+:(\d+)/", str(registered["path"]))
+        listening = {
+            c.laddr.port for c in found.net_connections("tcp") if c.status == psutil.CONN_LISTEN
+        }
+        return port is not None and int(port[1]) in listening
+
+
+def _classpath() -> str:
+    """The wheel's `lib`, and Python's jar: it must be the cluster's own, not only each job's."""
+    wheel = importlib.util.find_spec("pyflink")
+    if wheel is None or wheel.origin is None:
+        raise StackError("Flink is missing: pip install 'segstream[job]'")
+    home = Path(wheel.origin).parent
+    python_jars = [str(jar) for jar in (home / "opt").glob("flink-python-*.jar")]
+    return os.pathsep.join([f"{home / 'lib'}/*", *python_jars])
