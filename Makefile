@@ -23,7 +23,7 @@ require:
 $(VENV)/.ready: pyproject.toml constraints.txt | require
 	@echo "[1/2] Python packages into $(VENV) (about 300 MB, a minute or two the first time) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -q -c constraints.txt -e '.[job,serving,dev]'
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -q -c constraints.txt -e '.[job,serving,stack,dev]'
 	@touch $@
 
 build/jars/.ready: pom.xml | require

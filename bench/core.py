@@ -15,7 +15,7 @@ from schemas.rulesets import parse_ruleset
 from schemas.state import decode_profile, encode_profile
 from udfs.dedupe import Dedupe
 from udfs.intake import Intake, NoEvent, count_cells, read_event, time_fault
-from udfs.membership import Limits, Tracking, track_event
+from udfs.membership import Limits, Tracking, is_empty, track_event
 from udfs.rules import RulePlan
 
 LINES = 100_000
@@ -75,7 +75,7 @@ def _track_all(lines: list[bytes]) -> dict[str, bytes]:
         stored = states.get(event.user_id)
         profile = None if stored is None else decode_profile(stored)
         outcome = track_event(profile, event, cells, tracking)
-        if outcome.profile is None:
+        if is_empty(outcome.profile):
             states.pop(event.user_id, None)
         elif outcome.dirty:
             states[event.user_id] = encode_profile(outcome.profile)

@@ -4,6 +4,8 @@ renamed or given to another operator loses or swaps state.
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 TRACK_MEMBERSHIP = "track-membership"
@@ -14,6 +16,9 @@ LATE_SINK = "late-events"
 TOTALS_SINK = "run-totals"
 EVENTS_SOURCE = "view-events"
 RULESETS_SOURCE = "rulesets"
+COMMANDS_SOURCE = "user-commands"
+CLOCK_SOURCE = "clock"
+CLOCK_AT_REST = "clock-at-rest"
 SIDE_OUTPUTS = {route: f"side-output-{route}" for route in ("reject", "late", "totals")}
 
 ALL = (
@@ -26,6 +31,9 @@ ALL = (
     EVENTS_SOURCE,
     RULESETS_SOURCE,
     *SIDE_OUTPUTS.values(),
+    COMMANDS_SOURCE,
+    CLOCK_SOURCE,
+    CLOCK_AT_REST,
 )
 
 _POSITION = re.compile(r"\[\d+\]")
@@ -38,13 +46,30 @@ def name_table_operators(stream: Any, prefix: str) -> list[str]:
     declared. These are the operator's kind behind `prefix`, numbered from the sink towards the
     source where a kind occurs twice. Returns the uids, sorted.
     """
+    return _name_behind(stream._j_data_stream.getTransformation(), prefix)
+
+
+@contextmanager
+def named_as_added(env: Any, prefix: str) -> Iterator[None]:
+    """Give every operator that is added to the environment meanwhile a uid of its own.
+
+    A table written to has no stream to start from: its operators hang off the environment.
+    """
+    added = env._j_stream_execution_environment.getTransformations()
+    before = added.size()
+    yield
+    for index in range(before, added.size()):
+        _name_behind(added.get(index), prefix)
+
+
+def _name_behind(transformation: Any, prefix: str) -> list[str]:
     uids: list[str] = []
     kinds: Counter[str] = Counter()
     seen: set[int] = set()
-    waiting = [stream._j_data_stream.getTransformation()]
+    waiting = [transformation]
     while waiting:
         transformation = waiting.pop(0)
-        if transformation.getId() in seen:
+        if transformation.getId() in seen or transformation.getUid() is not None:
             continue
         seen.add(transformation.getId())
         kind = _POSITION.sub("", transformation.getName()).split(":")[0].strip().lower()

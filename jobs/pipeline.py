@@ -1,10 +1,10 @@
 """The pipeline, on one page, in the order of the data.
 
-events ──▶ keyed by user ──▶ TrackMembership ─────▶ PublishSegments ──▶ the store
-rule sets ── broadcast ──────────┘      └──▶ RouteOutputs ──▶ changes
-                                                  ├──▶ rejects
-                                                  ├──▶ late events
-                                                  └──▶ totals
+events, commands ──▶ keyed by user ──▶ TrackMembership ─────▶ PublishSegments ──▶ the store
+rule sets, clock ──── broadcast ───────────┘      └──▶ RouteOutputs ──▶ changes
+                                                            ├──▶ rejects
+                                                            ├──▶ late events
+                                                            └──▶ totals
 """
 
 from collections.abc import Callable
@@ -25,38 +25,49 @@ from udfs.outbox import SegmentWriter
 
 BYTES_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 
-# key, payload, partition, offset, and the epoch ms that a time in the future is judged against
-RECORD_TYPE = Types.ROW([Types.STRING(), BYTES_TYPE, Types.INT(), Types.LONG(), Types.LONG()])
+# key, payload, place, and the epoch ms that a time in the future is judged against
+RECORD_TYPE = Types.ROW([Types.STRING(), BYTES_TYPE, Types.LONG(), Types.LONG()])
 KEYED_RECORD_TYPE = Types.ROW([Types.STRING(), RECORD_TYPE])
 
 Sink = Callable[[DataStream], None]
 
 
 class Sources(NamedTuple):
-    """Where records come from: (key, record) rows with watermarks, and rule sets as JSON text."""
+    """Where records come from: (key, record) rows with watermarks, and what every subtask is told.
+
+    `events` holds commands too. `control` has a rule set as JSON text in each row, or NULL for a
+    tick of the clock.
+    """
 
     events: DataStream
-    rulesets: DataStream
+    control: DataStream
 
 
 class Sinks(NamedTuple):
-    """Where results go. Each takes a stream of JSON text, but for the store's writer."""
+    """Where results go. Each takes a stream of JSON text, but for the store's writer.
 
-    open_writer: Callable[[], SegmentWriter]
+    `open_writer` is None where sets are not stored, `totals` where the input has no end.
+    """
+
+    open_writer: Callable[[], SegmentWriter] | None
     changes: Sink
     rejects: Sink
     late: Sink
-    totals: Sink
+    totals: Sink | None
 
 
 class JobSettings(NamedTuple):
-    """What the operators are made with. `run_end_ms` is None on endless input."""
+    """What the operators are made with.
+
+    `run_end_ms` is None on endless input; `release` is the SHA-256 of the wheel on a cluster.
+    """
 
     ruleset: RuleSet
     intake: Intake
     limits: Limits
     run_end_ms: int | None = None
     plain_keying: bool = False
+    release: str = ""
 
 
 def build_pipeline(sources: Sources, sinks: Sinks, settings: JobSettings) -> None:
@@ -68,7 +79,7 @@ def build_pipeline(sources: Sources, sinks: Sinks, settings: JobSettings) -> Non
         operators.EVENTS_SOURCE,
         settings.plain_keying,
     )
-    rulesets = sources.rulesets.broadcast(RULESETS_STATE)
+    control = sources.control.broadcast(RULESETS_STATE)
 
     track = TrackMembership(
         settings.ruleset,
@@ -76,16 +87,20 @@ def build_pipeline(sources: Sources, sinks: Sinks, settings: JobSettings) -> Non
         settings.limits,
         sinks.open_writer,
         settings.run_end_ms,
+        settings.release,
     )
     decided = _named(
-        events.connect(rulesets).process(track, OUTPUT_TYPE), operators.TRACK_MEMBERSHIP
+        events.connect(control).process(track, OUTPUT_TYPE), operators.TRACK_MEMBERSHIP
     )
 
-    changes = _named(decided.process(RouteOutputs(), Types.STRING()), operators.ROUTE_OUTPUTS)
+    changes = _named(
+        decided.process(RouteOutputs(settings.release), Types.STRING()), operators.ROUTE_OUTPUTS
+    )
     sinks.changes(changes)
     sinks.rejects(_side(changes, routes.REJECT))
     sinks.late(_side(changes, routes.LATE))
-    sinks.totals(_side(changes, routes.TOTALS))
+    if sinks.totals is not None:
+        sinks.totals(_side(changes, routes.TOTALS))
 
 
 def _side(routed: Any, route: str) -> DataStream:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from schemas.changes import Change
+from schemas.commands import Command
 from schemas.events import Event
 from schemas.outputs import LateEvent, Reject, RunTotals
 from schemas.rulesets import RuleSet
@@ -19,6 +20,7 @@ FOLDER = Path(__file__).parent / "json"
 
 TYPES: dict[str, Any] = {
     "change": Change,
+    "command": Command,
     "event": Event,
     "late-event": LateEvent,
     "reject": Reject,

@@ -25,8 +25,9 @@ RejectReason = Literal[
 class Reject(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is no event, with its bytes (bounded), the reason and where it was read.
 
-    In a file `partition` is 0 and `offset` is the line's number from 1. `payload_base64` holds the
-    first bytes; `payload_bytes` is the whole length.
+    `topic` is `view-events`, `user-commands` or `rulesets`. In a file `partition` is 0 and `offset`
+    is the line's number from 1. `payload_base64` holds the first bytes; `payload_bytes` is the
+    whole length.
     """
 
     reason: RejectReason
@@ -36,6 +37,7 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes: int
     payload_base64: str
     field: str = ""
+    topic: str = "view-events"
     schema_version: int = 1
 
 
@@ -57,14 +59,15 @@ class LateEvent(msgspec.Struct, frozen=True, kw_only=True):
 class RunTotals(msgspec.Struct, kw_only=True):
     """What became of every record read by one subtask.
 
-    `accepted + late + duplicate + sum(rejected)` equals the records read. The saturation counts
-    are part of `accepted`: events whose value was not counted because the user already has the
+    `accepted + late + duplicate + commands + sum(rejected)` equals the records read. The
+    saturation counts are part of `accepted`: events whose value was not counted because the user already has the
     largest number of distinct values, and ids forgotten before the dedupe horizon.
     """
 
     accepted: int = 0
     late: int = 0
     duplicate: int = 0
+    commands: int = 0
     rejected: dict[str, int] = {}
     changes: int = 0
     publications: int = 0
@@ -79,7 +82,7 @@ class RunTotals(msgspec.Struct, kw_only=True):
     @property
     def read(self) -> int:
         """The records accounted for."""
-        return self.accepted + self.late + self.duplicate + self.rejects
+        return self.accepted + self.late + self.duplicate + self.commands + self.rejects
 
     def add(self, other: "RunTotals") -> None:
         """Add another subtask's totals to these."""

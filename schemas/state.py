@@ -7,6 +7,7 @@ leaves the window or an event comes out of order.
 
 import msgspec
 
+from schemas.changes import Change
 from schemas.errors import UnknownSchemaVersionError
 
 STATE_LAYOUT = 1
@@ -14,12 +15,27 @@ READABLE_STATE_LAYOUTS = (1,)
 
 
 class Membership(msgspec.Struct, array_like=True, gc=False):
-    """A segment the user is in. `score` and `valid_until_ms` are the ones last published."""
+    """A segment the user is in. All but `segment` and `since_ms` are as last published."""
 
     segment: str
     since_ms: int
     score: float = 0.0
     valid_until_ms: int = 0
+    matching: int = 0
+    views: int = 0
+
+
+class Outbox(msgspec.Struct, array_like=True):
+    """What is not yet known to be stored: the published set, and every change since the last.
+
+    `ticket` numbers what was sent, and `sent_at_ms` is the wall clock when it was sent for the
+    `attempt`-th time. The set itself is the profile's memberships.
+    """
+
+    ticket: int
+    attempt: int
+    sent_at_ms: int
+    changes: list[Change] = []
 
 
 class Profile(msgspec.Struct, array_like=True):
@@ -31,12 +47,16 @@ class Profile(msgspec.Struct, array_like=True):
     `open_pane`. `closed` holds the earlier panes, oldest first, as udfs.windows writes them, the
     first of index `oldest_pane` (equal to `open_pane` when none is closed).
     `seen` holds the event ids of the dedupe horizon, as udfs.dedupe writes them.
+    The set was last published at the user clock `published_ms`, in pane `published_pane`, by the
+    rule set `ruleset_version`; `outbox` is None when the store has it.
     """
 
     clock_ms: int
     version: int = 0
     run_id: int = 0
     published_pane: int = -1
+    published_ms: int = 0
+    ruleset_version: int = 0
     open_pane: int = -1
     oldest_pane: int = -1
     cells: list[str] = []
@@ -45,6 +65,7 @@ class Profile(msgspec.Struct, array_like=True):
     closed: bytes = b""
     seen: bytes = b""
     memberships: list[Membership] = []
+    outbox: Outbox | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from schemas.commands import READABLE_COMMAND_VERSIONS, Command
 from schemas.durations import MINUTE_MS
 from schemas.events import READABLE_EVENT_VERSIONS, Event
 from schemas.mapping import FieldMapping
@@ -35,6 +36,7 @@ class _VersionOnly(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Event).decode
+_decode_command = msgspec.json.Decoder(Command).decode
 _decode_version = msgspec.json.Decoder(_VersionOnly).decode
 
 
@@ -51,6 +53,21 @@ def read_event(payload: bytes, intake: Intake) -> Event | NoEvent:
     if event.schema_version not in READABLE_EVENT_VERSIONS:
         return _unreadable_version(event.schema_version)
     return event
+
+
+def read_command(payload: bytes, intake: Intake) -> Command | NoEvent:
+    """Decode and check one command."""
+    if len(payload) > intake.event_bytes_max:
+        return NoEvent("too_large", f"{len(payload)} bytes (at most {intake.event_bytes_max})")
+    try:
+        command = _decode_command(payload)
+    except msgspec.ValidationError as error:
+        return _shape_fault(payload, str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _text_fault(payload, error)
+    if command.schema_version not in READABLE_COMMAND_VERSIONS:
+        return _unreadable_version(command.schema_version)
+    return command
 
 
 def time_fault(occurred_at: int, now_ms: int, intake: Intake) -> NoEvent | None:

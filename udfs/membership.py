@@ -47,13 +47,13 @@ class Tracking(NamedTuple):
 class Outcome(NamedTuple):
     """What one event or timer decided.
 
-    `verdict` is what became of the event ("" for a timer). `profile` is None when nothing has to
-    be kept, and `dirty` says whether it differs from the one given. `wake_at` is the event time,
-    in epoch ms, at which the user must be looked at again although no event comes.
+    `verdict` is what became of the event ("" for a timer or a command). `dirty` says whether the
+    profile differs from the one given. `wake_at` is the event time, in epoch ms, at which the user
+    must be looked at again although no event comes.
     """
 
     verdict: str
-    profile: Profile | None
+    profile: Profile
     dirty: bool
     wake_at: int | None = None
     publication: Publication | None = None
@@ -70,7 +70,7 @@ class _Run:
         self.plan = tracking.plan
         self.limits = tracking.limits
         self.changes: list[Change] = []
-        self.current: UserSegments | None = None
+        self.published = False
         self.first_touch = profile.run_id != tracking.run_id
         profile.run_id = tracking.run_id
 
@@ -135,12 +135,13 @@ class _Run:
 
     def outcome(self, verdict: str, saturated: int = 0, lost: int = 0) -> Outcome:
         """Close the work: what to keep, what to put out and when to wake."""
-        if self.first_touch and self.current is None:
-            self.settle(self.profile.clock_ms)
-        publication = Publication(self.current, tuple(self.changes)) if self.current else None
-        wake_at = _wake_at(self.profile, self.plan, self.limits)
-        keep = self.profile.version > 0 or wake_at is not None
-        profile = self.profile if keep else None
+        profile = self.profile
+        if self.first_touch and not self.published:
+            self.settle(profile.clock_ms)
+        publication = None
+        if self.published:
+            publication = Publication(published_set(self.user_id, profile), tuple(self.changes))
+        wake_at = _wake_at(profile, self.plan, self.limits)
         return Outcome(verdict, profile, True, wake_at, publication, saturated, lost)
 
     def _leave(self, tallies: list[Tally], at_ms: int) -> bool:
@@ -177,31 +178,17 @@ class _Run:
         profile = self.profile
         ends_ms = valid_until(profile, self.plan, tallies)
         profile.published_pane = pane
-        segments = []
         for membership in profile.memberships:
             evidence = _evidence(tallies, self.plan.segment(membership.segment))
             ends = ends_ms[membership.segment]
             due = due or (evidence.share, ends) != (membership.score, membership.valid_until_ms)
             membership.score, membership.valid_until_ms = evidence.share, ends
-            segments.append(
-                Segment(
-                    segment=membership.segment,
-                    score=evidence.share,
-                    since=membership.since_ms,
-                    valid_until=ends,
-                    matching=evidence.matching,
-                    views=evidence.views,
-                )
-            )
+            membership.matching, membership.views = evidence
         if due:
             self.first_touch = False
-            self.current = UserSegments(
-                user_id=self.user_id,
-                version=profile.version,
-                ruleset_version=self.plan.version,
-                as_of=profile.clock_ms,
-                segments=tuple(segments),
-            )
+            self.published = True
+            profile.published_ms = profile.clock_ms
+            profile.ruleset_version = self.plan.version
 
     def _change(
         self, change: Literal["enter", "leave"], segment: str, at_ms: int, evidence: Evidence
@@ -260,6 +247,40 @@ def track_time(user_id: str, profile: Profile, now_ms: int, tracking: Tracking) 
     run.expire(now_ms)
     profile.seen = dedupe.expired(profile.seen, now_ms, tracking.limits.dedupe)
     return run.outcome("")
+
+
+def republish(user_id: str, profile: Profile | None, tracking: Tracking) -> Outcome:
+    """Publish a user's whole set although nothing may have changed; an empty one if unknown."""
+    run = _Run(user_id, profile or Profile(0), tracking)
+    run.first_touch = True
+    return run.outcome("")
+
+
+def is_empty(profile: Profile) -> bool:
+    """Whether nothing in a profile has to be kept."""
+    held = profile.version or profile.seen or profile.outbox
+    return not held and profile.oldest_pane < 0
+
+
+def published_set(user_id: str, profile: Profile) -> UserSegments:
+    """The user's whole set as it was last published."""
+    return UserSegments(
+        user_id=user_id,
+        version=profile.version,
+        ruleset_version=profile.ruleset_version,
+        as_of=profile.published_ms,
+        segments=tuple(
+            Segment(
+                segment=membership.segment,
+                score=membership.score,
+                since=membership.since_ms,
+                valid_until=membership.valid_until_ms,
+                matching=membership.matching,
+                views=membership.views,
+            )
+            for membership in profile.memberships
+        ),
+    )
 
 
 def valid_until(profile: Profile, plan: RulePlan, tallies: list[Tally]) -> dict[str, int]:

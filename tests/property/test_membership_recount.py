@@ -9,7 +9,7 @@ from schemas.rulesets import BooleanAttribute, CategoryAttribute, RuleSet, Share
 from schemas.state import decode_profile, encode_profile
 from tests.recount import Recount
 from udfs.dedupe import Dedupe
-from udfs.membership import Limits, Tracking, track_event, track_time
+from udfs.membership import Limits, Tracking, is_empty, track_event, track_time
 from udfs.rules import RulePlan
 
 pytestmark = pytest.mark.property
@@ -97,7 +97,7 @@ def test_core_equals_recount(  # noqa: C901
     verdicts = {"counted": "accepted", "late": "late", "duplicate": "duplicate"}
 
     def take(user_id, outcome):
-        if outcome.profile is None:
+        if is_empty(outcome.profile):
             kept.pop(user_id, None)
         elif outcome.dirty:
             kept[user_id] = encode_profile(outcome.profile)

@@ -4,7 +4,7 @@ from schemas.events import Event
 from schemas.rulesets import CategoryAttribute, RuleSet, ShareRule
 from schemas.state import decode_profile, encode_profile
 from udfs.dedupe import Dedupe
-from udfs.membership import Limits, Tracking, track_event, track_time
+from udfs.membership import Limits, Tracking, is_empty, republish, track_event, track_time
 from udfs.rules import RulePlan
 
 MINUTE = 60_000
@@ -61,6 +61,10 @@ class Follower:
         """Event time reaches START + `at`."""
         return self._take(track_time("u1", self.profile, START + at, self.tracking))
 
+    def republish(self):
+        """Somebody asks for the whole set to be written again."""
+        return self._take(republish("u1", self.profile, self.tracking))
+
     def next_run(self, run_plan=None):
         """The job starts again, and knows the store from before."""
         self.tracking = Tracking(run_plan or plan(), self.limits, self.tracking.run_id + 1)
@@ -79,7 +83,7 @@ class Follower:
         return [m.segment for m in self.profile.memberships]
 
     def _take(self, outcome):
-        if outcome.profile is None:
+        if is_empty(outcome.profile):
             self.kept = None
         elif outcome.dirty:
             self.kept = encode_profile(outcome.profile)

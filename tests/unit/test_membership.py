@@ -312,7 +312,7 @@ def test_nothing_is_kept_of_a_user_who_never_changed_once_all_has_expired():
     outcome = user.time(10 * HOUR)
     assert outcome.wake_at == START + 24 * HOUR, "the event id is remembered for longer"
     outcome = user.time(24 * HOUR)
-    assert (outcome.profile, outcome.wake_at, outcome.publication) == (None, None, None)
+    assert (user.kept, outcome.wake_at, outcome.publication) == (None, None, None)
 
 
 def test_the_version_of_a_user_who_changed_is_kept_for_ever():

@@ -10,14 +10,18 @@ from pyflink.common import Row, Types
 from pyflink.datastream import OutputTag, ProcessFunction
 
 from schemas import routes
+from udfs.flink.own_code import OwnCode
 
 TAGS = {
     route: OutputTag(route, Types.STRING()) for route in (routes.REJECT, routes.LATE, routes.TOTALS)
 }
 
 
-class RouteOutputs(ProcessFunction):
-    """Changes go on as (user id, JSON) rows; everything else, as text, to its side output."""
+class RouteOutputs(OwnCode, ProcessFunction):
+    """Changes go on as JSON text; everything else, as text too, to its side output."""
+
+    def __init__(self, release: str = "") -> None:
+        self.release = release
 
     def process_element(
         self, value: Row, _ctx: ProcessFunction.Context

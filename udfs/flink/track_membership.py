@@ -2,6 +2,7 @@
 
 import base64
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,14 +12,29 @@ from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext, Ti
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from schemas import routes
+from schemas.commands import Republish
 from schemas.errors import InvalidDocumentError
 from schemas.events import Event
 from schemas.outputs import LateEvent, Reject, RunTotals
+from schemas.places import COMMANDS_FROM, RULESETS, Place, place_of
+from schemas.progress import Progress
 from schemas.rulesets import RuleSet, parse_ruleset
 from schemas.state import Profile, decode_profile, encode_profile
+from udfs.flink.own_code import OwnCode
 from udfs.flink.publish_segments import PublishSegments
-from udfs.intake import Intake, NoEvent, count_cells, read_event, time_fault
-from udfs.membership import COUNTED, DUPLICATE, Limits, Outcome, Tracking, track_event, track_time
+from udfs.flink.thread_mode import subtask_of, watermark_of
+from udfs.intake import Intake, NoEvent, count_cells, read_command, read_event, time_fault
+from udfs.membership import (
+    COUNTED,
+    DUPLICATE,
+    Limits,
+    Outcome,
+    Tracking,
+    is_empty,
+    republish,
+    track_event,
+    track_time,
+)
 from udfs.outbox import SegmentWriter
 from udfs.rules import RulePlan
 from udfs.windows import spread
@@ -36,20 +52,25 @@ _json = msgspec.json.Encoder().encode
 
 
 class _Recent(NamedTuple):
-    """A profile as this run last wrote it, and the wake-up this run has a timer for."""
+    """A profile as this run last wrote it, and the wake-ups this run has timers for."""
 
     profile: Profile
     wake_at: int | None
+    look_at: int | None
 
 
-class TrackMembership(KeyedBroadcastProcessFunction):
+_UNKNOWN = _Recent(Profile(0), None, None)
+
+
+class TrackMembership(OwnCode, KeyedBroadcastProcessFunction):
     """Reads a user's profile, lets the core decide, writes the profile, the outputs and the set.
 
-    Input rows are (key, payload, partition, offset, now): `now` is the epoch ms against which a
-    time in the future is judged. Output rows are (route, user id, bytes). Broadcast rows are
-    (rule set as JSON text,); `ruleset` is the one the job was submitted with.
+    Input rows are (key, payload, place, now): where the record was read, as schemas.places has it,
+    and the epoch ms against which a time in the future is judged. Output rows are (route, user id,
+    bytes). Broadcast rows are (rule set as JSON text,), or (None,) for a tick of the clock;
+    `ruleset` is the rule set that the job was submitted with.
 
-    `open_writer` opens the store, once a subtask.
+    `open_writer` opens the store, once a subtask; None where sets are not stored at all.
     `run_end_ms` is None on endless input. On bounded input it is where event time stops: the
     largest possible watermark that ends the input then expires nobody later than that.
     A bounded run starts from nothing, with a store of its own.
@@ -60,40 +81,45 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         ruleset: RuleSet,
         intake: Intake,
         limits: Limits,
-        open_writer: Callable[[], SegmentWriter],
+        open_writer: Callable[[], SegmentWriter] | None,
         run_end_ms: int | None = None,
+        release: str = "",
     ) -> None:
         self._ruleset = ruleset
         self._intake = intake
         self._limits = limits
         self._open_writer = open_writer
         self._run_end_ms = run_end_ms
+        self.release = release
 
     def open(self, runtime_context: RuntimeContext) -> None:
         # PICKLED_BYTE_ARRAY: PRIMITIVE_ARRAY(BYTE) state fails on its first read in thread mode.
         profile = ValueStateDescriptor("profile", Types.PICKLED_BYTE_ARRAY())
         self._state = runtime_context.get_state(profile)
-        self._publish = PublishSegments(runtime_context, self._open_writer())
+        self._subtask = subtask_of(runtime_context)
+        self._writer = None if self._open_writer is None else self._open_writer()
+        self._publish = None if self._writer is None else PublishSegments(self._writer)
         self._recent: dict[str, _Recent] = {}
         self._totals = RunTotals()
         self._started = False
         self._use(self._ruleset)
 
     def close(self) -> None:
-        if hasattr(self, "_publish"):
-            self._publish.close()
+        writer: SegmentWriter | None = getattr(self, "_writer", None)
+        if writer is not None:
+            writer.close()
 
     def process_element(
         self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext
     ) -> Sequence[Row]:
         if not self._started:
             self._start(ctx)
-        key, payload, partition, offset, now_ms = value
+        key, payload, place, now_ms = value
+        if place >= COMMANDS_FROM:
+            return self._command(key, payload, place, ctx)
         event, cells = self._read(key, payload, now_ms)
         if isinstance(event, NoEvent):
-            counts = self._totals.rejected
-            counts[event.reason] = counts.get(event.reason, 0) + 1
-            return (_reject(event, payload, partition, offset),)
+            return self._rejected(event, payload, place)
         profile = self._profile(key)
         outcome = track_event(profile, event, cells, self._tracking)
         outputs = self._apply(key, outcome, profile is not None, ctx)
@@ -102,22 +128,25 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         elif outcome.verdict == DUPLICATE:
             self._totals.duplicate += 1
         elif profile is not None:
-            return (*outputs, self._late(event, profile, partition, offset))
+            return (*outputs, self._late(event, profile, place))
         return outputs
 
     def process_broadcast_element(
         self, value: Row, ctx: KeyedBroadcastProcessFunction.Context
     ) -> Sequence[Row]:
-        document: str = value[0]
+        document: str | None = value[0]
+        if document is None:
+            self._note_progress(watermark_of(ctx))
+            return ()
         try:
             ruleset = parse_ruleset(document.encode())
         except InvalidDocumentError as error:
-            return (_reject(NoEvent("ruleset", str(error)), document.encode(), 0, 0),)
+            return (_reject(NoEvent("ruleset", str(error)), document.encode(), _NO_PLACE),)
         plan = self._tracking.plan
         if RulePlan(ruleset).window != plan.window:
             problem = f"its panes are not those of version {plan.version}, which state is kept in"
             fault = NoEvent("ruleset", f"version {ruleset.version}: {problem}", "window")
-            return (_reject(fault, document.encode(), 0, 0),)
+            return (_reject(fault, document.encode(), _NO_PLACE),)
         if ruleset.version > plan.version:
             ctx.get_broadcast_state(RULESETS_STATE).put(_ACTIVE, document)
             self._use(ruleset)
@@ -128,16 +157,19 @@ class TrackMembership(KeyedBroadcastProcessFunction):
     ) -> Sequence[Row]:
         if not self._started:
             self._start(ctx)
-        if ctx.time_domain() is TimeDomain.PROCESSING_TIME:
-            self._publish.look(ctx)
-            return ()
         if timestamp == END_OF_INPUT_MS:
-            self._publish.flush()
+            if self._writer is not None:
+                self._writer.flush()
             return (Row(routes.TOTALS, "", _json(self._totals)),)
         user_id = ctx.get_current_key()
-        due_ms = timestamp - spread(user_id, self._spread_ms)
         profile = self._profile(user_id)
-        if profile is None or (self._run_end_ms is not None and due_ms > self._run_end_ms):
+        if profile is None:
+            return ()
+        if ctx.time_domain() is TimeDomain.PROCESSING_TIME:
+            self._look(user_id, profile, ctx)
+            return ()
+        due_ms = timestamp - spread(user_id, self._spread_ms)
+        if self._run_end_ms is not None and due_ms > self._run_end_ms:
             return ()
         outcome = track_time(user_id, profile, due_ms, self._tracking)
         return self._apply(user_id, outcome, True, ctx)
@@ -159,6 +191,8 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         # A new rule set counts as a new run: each user is evaluated whole at their first touch.
         run_id = random.getrandbits(31) + 1
         self._tracking = Tracking(plan, self._limits, run_id, store_is_new=bounded)
+        if self._writer is not None:
+            self._writer.note_ruleset(ruleset.version, _json(ruleset))
         self._spread_ms = min(max(plan.window.pane_ms // 120, 1), SPREAD_MS_MAX)
 
     def _read(self, key: str, payload: bytes, now_ms: int) -> tuple[Event | NoEvent, list[str]]:
@@ -182,6 +216,23 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         stored = self._state.value()
         return None if stored is None else decode_profile(stored)
 
+    def _command(
+        self,
+        key: str,
+        payload: bytes,
+        place: int,
+        ctx: KeyedBroadcastProcessFunction.ReadOnlyContext,
+    ) -> Sequence[Row]:
+        command = read_command(payload, self._intake)
+        if isinstance(command, Republish) and command.user_id != key:
+            command = NoEvent("key_mismatch", f"the record's key is {key[:64]!r}", "user_id")
+        if isinstance(command, NoEvent):
+            return self._rejected(command, payload, place)
+        self._totals.commands += 1
+        profile = self._profile(key)
+        outcome = republish(key, profile, self._tracking)
+        return self._apply(key, outcome, profile is not None, ctx)
+
     def _apply(
         self,
         user_id: str,
@@ -189,52 +240,99 @@ class TrackMembership(KeyedBroadcastProcessFunction):
         had_state: bool,
         ctx: KeyedBroadcastProcessFunction.ReadOnlyContext,
     ) -> Sequence[Row]:
-        recent = self._recent.pop(user_id, None)
-        if outcome.profile is None:
-            if had_state:
-                self._state.clear()
-        else:
-            if outcome.dirty:
-                self._state.update(encode_profile(outcome.profile))
-            if len(self._recent) >= RECENT_USERS_MAX:
-                self._recent.clear()
-            self._recent[user_id] = _Recent(outcome.profile, outcome.wake_at)
-        if outcome.wake_at is not None and (recent is None or recent.wake_at != outcome.wake_at):
+        recent = self._recent.get(user_id, _UNKNOWN)
+        profile, wake_at, look_at = outcome.profile, outcome.wake_at, recent.look_at
+        if wake_at is not None and wake_at != recent.wake_at:
             # All panes end together: each user is looked at a little later, at their own moment.
-            wake_ms = outcome.wake_at + spread(user_id, self._spread_ms)
+            wake_ms = wake_at + spread(user_id, self._spread_ms)
             ctx.timer_service().register_event_time_timer(wake_ms)
+        publication = outcome.publication
+        if publication is not None and self._publish is not None:
+            look_at = self._publish.put(profile, publication, _now_ms()).wake_at_ms
+            if look_at != recent.look_at:
+                ctx.timer_service().register_processing_time_timer(look_at)
+        self._keep(user_id, _Recent(profile, wake_at, look_at), outcome.dirty, had_state)
         self._totals.saturated_values += outcome.saturated_values
         self._totals.forgotten_ids += outcome.forgotten_ids
-        publication = outcome.publication
         if publication is None:
             return ()
         self._totals.publications += 1
         self._totals.changes += len(publication.changes)
-        self._publish.put(publication, ctx)
         return [Row(routes.CHANGE, user_id, _json(change)) for change in publication.changes]
 
-    def _late(self, event: Event, profile: Profile, partition: int, offset: int) -> Row:
+    def _look(
+        self, user_id: str, profile: Profile, ctx: KeyedBroadcastProcessFunction.OnTimerContext
+    ) -> None:
+        """Ask the store about the user's pending set."""
+        if self._publish is None:
+            return
+        step = self._publish.look(user_id, profile, _now_ms())
+        if step.wake_at_ms is not None:
+            ctx.timer_service().register_processing_time_timer(step.wake_at_ms)
+        wake_at = self._recent.get(user_id, _UNKNOWN).wake_at
+        self._keep(user_id, _Recent(profile, wake_at, step.wake_at_ms), step.dirty, True)
+
+    def _keep(self, user_id: str, recent: _Recent, dirty: bool, had_state: bool) -> None:
+        """Write a profile to state, or clear the state of one in which nothing is left."""
+        if is_empty(recent.profile):
+            self._recent.pop(user_id, None)
+            if had_state:
+                self._state.clear()
+            return
+        if dirty:
+            self._state.update(encode_profile(recent.profile))
+        if len(self._recent) >= RECENT_USERS_MAX and user_id not in self._recent:
+            self._recent.clear()
+        self._recent[user_id] = recent
+
+    def _note_progress(self, watermark_ms: int) -> None:
+        """Tell the store how far event time has come; nothing before it has begun."""
+        if self._writer is None or watermark_ms <= 0:
+            return
+        progress = Progress(
+            subtask=self._subtask.index,
+            parallelism=self._subtask.parallelism,
+            watermark=watermark_ms,
+            ruleset_version=self._tracking.plan.version,
+            written_at=_now_ms(),
+        )
+        self._writer.note_progress(progress)
+
+    def _rejected(self, fault: NoEvent, payload: bytes, place: int) -> Sequence[Row]:
+        counts = self._totals.rejected
+        counts[fault.reason] = counts.get(fault.reason, 0) + 1
+        return (_reject(fault, payload, place_of(place)),)
+
+    def _late(self, event: Event, profile: Profile, place: int) -> Row:
         self._totals.late += 1
         window = self._tracking.plan.window
         late = LateEvent(
             reason="before_window",
             clock=profile.clock_ms,
             window_start=window.first_pane(profile.clock_ms) * window.pane_ms,
-            partition=partition,
-            offset=offset,
+            partition=place_of(place).partition,
+            offset=place_of(place).offset,
             event=event,
         )
         return Row(routes.LATE, event.user_id, _json(late))
 
 
-def _reject(fault: NoEvent, payload: bytes, partition: int, offset: int) -> Row:
+_NO_PLACE = Place(RULESETS, 0, 0)
+
+
+def _reject(fault: NoEvent, payload: bytes, place: Place) -> Row:
     reject = Reject(
         reason=fault.reason,
         detail=fault.detail,
         field=fault.field,
-        partition=partition,
-        offset=offset,
+        topic=place.topic,
+        partition=place.partition,
+        offset=place.offset,
         payload_bytes=len(payload),
         payload_base64=base64.b64encode(payload[:REJECT_BYTES_MAX]).decode("ascii"),
     )
     return Row(routes.REJECT, "", _json(reject))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

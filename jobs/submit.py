@@ -1,0 +1,139 @@
+"""Submitting the job to a Flink cluster: `flink run` with the wheel and the pinned jar."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from jobs.config import JobConfig
+
+JOB_MODULE = "jobs.cluster"
+CONNECTOR = "flink-sql-connector-kafka-*.jar"
+CHECKOUT = Path(__file__).parents[1]
+SUBMIT_S_MAX = 180
+REST_S_MAX = 5
+
+_JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
+
+
+class SubmitError(RuntimeError):
+    """The job was not submitted; the message says why and what to do."""
+
+
+class Submission(NamedTuple):
+    """What is submitted where. `python` is the interpreter on the TaskManagers."""
+
+    flink: str
+    config: JobConfig
+    wheel: Path
+    connector: Path
+    python: str = sys.executable
+    savepoint: str | None = None
+
+
+def submit(submission: Submission) -> str:
+    """Hand the job to the cluster; its id. It may still be starting.
+
+    Raises:
+        SubmitError: the cluster has no room or did not take it.
+    """
+    _check_room(submission)
+    with tempfile.TemporaryDirectory(prefix="segstream-submit-") as folder:
+        done = subprocess.run(
+            _command(submission),
+            env={**os.environ, "FLINK_LOG_DIR": folder},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=SUBMIT_S_MAX,
+            check=False,
+        )
+    found = _JOB_ID.search(done.stdout)
+    if done.returncode or found is None:
+        raise SubmitError(f"flink run failed:\n{_reason(done.stdout + done.stderr)}")
+    return found[1]
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build this checkout's wheel in a folder.
+
+    Raises:
+        SubmitError: this is no checkout, or the build failed.
+    """
+    if not (CHECKOUT / "pyproject.toml").is_file():
+        raise SubmitError("this is an installed release: name its wheel with --wheel")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wheel = folder / f"segstream-{importlib.metadata.version('segstream')}-py3-none-any.whl"
+    if done.returncode or not wheel.is_file():
+        raise SubmitError(f"the wheel could not be built:\n{(done.stdout + done.stderr)[-2000:]}")
+    return wheel
+
+
+def connector_jar() -> Path:
+    """The Kafka connector that `make setup` fetched.
+
+    Raises:
+        SubmitError: it is not there.
+    """
+    found = sorted((CHECKOUT / "build" / "jars").glob(CONNECTOR))
+    if not found:
+        raise SubmitError(
+            "the Kafka connector is not in build/jars: run `make setup`, or --connector"
+        )
+    return found[-1]
+
+
+def _command(submission: Submission) -> list[str]:
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or spec.origin is None:
+        raise SubmitError("submit needs the extra `job`: pip install 'segstream[job]'")
+    flink = Path(spec.origin).parent / "bin" / "flink"
+    restore = [] if submission.savepoint is None else ["-s", submission.savepoint]
+    return [
+        *(str(flink), "run", "--detached", "--jobmanager", urlsplit(submission.flink).netloc),
+        *restore,
+        *("--pyClientExecutable", sys.executable, "--pyExecutable", submission.python),
+        *("--pyFiles", str(submission.wheel), "--pyModule", JOB_MODULE),
+        *("--jarfile", str(submission.connector)),
+        *(msgspec.json.encode(submission.config).decode(), submission.python),
+        hashlib.sha256(submission.wheel.read_bytes()).hexdigest(),
+    ]
+
+
+def _check_room(submission: Submission) -> None:
+    """See that the cluster answers and has a free slot for each subtask."""
+    try:
+        with urllib.request.urlopen(f"{submission.flink}/overview", timeout=REST_S_MAX) as response:
+            overview = json.load(response)
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise SubmitError(f"--flink {submission.flink}: no JobManager answers: {error}") from None
+    free, wanted = overview["slots-available"], submission.config.parallelism
+    if free < wanted:
+        raise SubmitError(
+            f"--parallelism {wanted}: {free} of {overview['slots-total']} slots are free."
+            " Cancel a job, or add TaskManagers"
+        )
+
+
+def _reason(said: str) -> str:
+    """The last causes in what `flink run` said, else its end."""
+    causes = [line for line in said.splitlines() if line.startswith(("Caused by:", "py4j", "E"))]
+    return "\n".join(causes[-5:]) or said[-2000:]
