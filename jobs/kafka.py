@@ -9,6 +9,8 @@ from pyflink.table import StreamTableEnvironment
 from jobs import operators, sql
 from jobs.config import JobConfig
 from jobs.pipeline import KEYED_RECORD_TYPE, Sink, Sinks, Sources
+from jobs.stores.cassandra_store import CassandraLocation
+from schemas import topics
 from schemas.durations import SECOND_MS
 from schemas.places import COMMANDS_FROM, OFFSET_BITS
 from udfs.intake import EARLIEST_EVENT_MS, Intake
@@ -46,10 +48,10 @@ def kafka_sinks(env: StreamExecutionEnvironment, config: JobConfig) -> Sinks:
     """Write each output to its topic, exactly once, and the sets to the store."""
     store = config.store
     return Sinks(
-        open_writer=None if store is None else _later(store),
-        changes=_topic_sink(env, config, operators.CHANGES_SINK, "user_id"),
-        rejects=_topic_sink(env, config, operators.REJECTS_SINK),
-        late=_topic_sink(env, config, operators.LATE_SINK),
+        open_writer=None if store is None else CassandraLocation(store),
+        changes=_topic_sink(env, config, topics.SEGMENT_CHANGES, operators.CHANGES_SINK, "user_id"),
+        rejects=_topic_sink(env, config, topics.REJECTS, operators.REJECTS_SINK),
+        late=_topic_sink(env, config, topics.LATE_EVENTS, operators.LATE_SINK),
         totals=None,
     )
 
@@ -63,12 +65,12 @@ def _view_events(tables: Any, config: JobConfig, intake: Intake) -> DataStream:
                 WHEN {millis} BETWEEN {EARLIEST_EVENT_MS} AND {latest_ms} THEN {millis}
                 ELSE CAST(0 AS BIGINT) END, 3),
             WATERMARK FOR event_time AS event_time - {sql.interval(config.disorder_ms)}
-        ) WITH ({_records_of(config, operators.EVENTS_SOURCE, config.idle_ms)})""")
+        ) WITH ({_records_of(config, topics.VIEW_EVENTS, config.idle_ms)})""")
     return _keyed(tables, "view_events", _PLACE, operators.EVENTS_SOURCE)
 
 
 def _user_commands(tables: Any, config: JobConfig) -> DataStream:
-    options = _records_of(config, operators.COMMANDS_SOURCE, CONTROL_IDLE_MS)
+    options = _records_of(config, topics.USER_COMMANDS, CONTROL_IDLE_MS)
     tables.execute_sql(
         f"CREATE TEMPORARY TABLE user_commands ({_RECORD}, {_NO_TIME}) WITH ({options})"
     )
@@ -77,7 +79,7 @@ def _user_commands(tables: Any, config: JobConfig) -> DataStream:
 
 
 def _rulesets(tables: Any, config: JobConfig) -> DataStream:
-    options = {**_topic(config, operators.RULESETS_SOURCE), **_read(CONTROL_IDLE_MS)}
+    options = {**_topic(config, topics.RULESETS), **_read(CONTROL_IDLE_MS)}
     tables.execute_sql(f"""
         CREATE TEMPORARY TABLE rulesets (document STRING, {_NO_TIME})
         WITH ({sql.options({**options, "format": "raw"})})""")
@@ -91,7 +93,7 @@ def _clock(tables: Any, config: JobConfig) -> DataStream:
         CREATE TEMPORARY TABLE clock (
             number BIGINT, now AS CURRENT_TIMESTAMP,
             WATERMARK FOR now AS now - {sql.interval(config.disorder_ms)}
-        ) WITH ('connector' = 'datagen', 'rows-per-second' = '1')""")
+        ) WITH ('connector' = 'datagen', 'rows-per-second' = '1', 'scan.parallelism' = '1')""")
     rows = tables.sql_query("SELECT CAST(NULL AS STRING) FROM clock")
     ticks = sql.stream(tables, rows, CONTROL_TYPE, operators.CLOCK_SOURCE)
     if config.clock == "wall":
@@ -112,7 +114,7 @@ def _keyed(tables: Any, table: str, place: str, uid: str) -> DataStream:
 
 
 def _topic_sink(
-    env: StreamExecutionEnvironment, config: JobConfig, topic: str, key: str | None = None
+    env: StreamExecutionEnvironment, config: JobConfig, topic: str, uid: str, key: str | None = None
 ) -> Sink:
     """A sink of JSON text. `key` is the field of it that becomes the record's key."""
     columns = "document STRING" if key is None else "record_key STRING, document STRING"
@@ -125,7 +127,7 @@ def _topic_sink(
         "sink.delivery-guarantee": "exactly-once",
         "sink.transactional-id-prefix": f"segstream-{topic}",
         "properties.transaction.timeout.ms": config.transaction_ms,
-        "properties.linger.ms": 5,
+        "properties.linger.ms": 100,
     }
     if key is not None:
         options |= {"key.format": "raw", "key.fields": "record_key"}
@@ -139,7 +141,7 @@ def _topic_sink(
         )
         statements = tables.create_statement_set()
         statements.add_insert_sql(f"INSERT INTO {table} SELECT {found} FROM {table}_documents")
-        with operators.named_as_added(env, topic):
+        with operators.named_as_added(env, uid):
             statements.attach_as_datastream()
 
     return sink

@@ -60,8 +60,8 @@ class RunTotals(msgspec.Struct, kw_only=True):
     """What became of every record read by one subtask.
 
     `accepted + late + duplicate + commands + sum(rejected)` equals the records read. The
-    saturation counts are part of `accepted`: events whose value was not counted because the user already has the
-    largest number of distinct values, and ids forgotten before the dedupe horizon.
+    saturation counts are part of `accepted`: events whose value was not counted because the user
+    already has the largest number of distinct values, and ids forgotten before the horizon.
     """
 
     accepted: int = 0

@@ -5,9 +5,7 @@ One column crosses from the JVM into Python more cheaply than three.
 
 from typing import NamedTuple
 
-VIEW_EVENTS = "view-events"
-USER_COMMANDS = "user-commands"
-RULESETS = "rulesets"
+from schemas.topics import USER_COMMANDS, VIEW_EVENTS
 
 OFFSET_BITS = 44
 COMMANDS_FROM = 1 << 62

@@ -16,12 +16,23 @@ app = typer.Typer(
 
 # A serving image has no Flink: it shows the commands that it can run.
 try:
-    from jobs import commands as job_commands
+    from jobs import commands, store_commands, submit_commands, topic_commands
 except ModuleNotFoundError:
-    app.info.epilog = "run, generate and demo need the extra `job`: pip install 'segstream[job]'"
+    app.info.epilog = (
+        "run, generate, submit, store, topics, rules, produce, changes and demo need the extra"
+        " `job`: pip install 'segstream[job]'"
+    )
 else:
-    app.add_typer(job_commands.app)
+    for part in (commands, submit_commands, topic_commands):
+        app.add_typer(part.app)
+    app.add_typer(store_commands.app, name="store")
     app.command()(demo)
+try:
+    from stack import commands as stack_commands
+except ModuleNotFoundError:
+    pass
+else:
+    app.add_typer(stack_commands.app, name="stack")
 app.add_typer(serving_commands.app)
 
 

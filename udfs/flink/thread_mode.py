@@ -8,7 +8,7 @@ from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 class Subtask(NamedTuple):
     """Which of how many parallel instances of an operator this is."""
 
-    index: int
+    number: int
     parallelism: int
 
 

@@ -16,10 +16,11 @@ from schemas.commands import Republish
 from schemas.errors import InvalidDocumentError
 from schemas.events import Event
 from schemas.outputs import LateEvent, Reject, RunTotals
-from schemas.places import COMMANDS_FROM, RULESETS, Place, place_of
+from schemas.places import COMMANDS_FROM, Place, place_of
 from schemas.progress import Progress
 from schemas.rulesets import RuleSet, parse_ruleset
 from schemas.state import Profile, decode_profile, encode_profile
+from schemas.topics import RULESETS
 from udfs.flink.own_code import OwnCode
 from udfs.flink.publish_segments import PublishSegments
 from udfs.flink.thread_mode import subtask_of, watermark_of
@@ -290,7 +291,7 @@ class TrackMembership(OwnCode, KeyedBroadcastProcessFunction):
         if self._writer is None or watermark_ms <= 0:
             return
         progress = Progress(
-            subtask=self._subtask.index,
+            subtask=self._subtask.number,
             parallelism=self._subtask.parallelism,
             watermark=watermark_ms,
             ruleset_version=self._tracking.plan.version,
