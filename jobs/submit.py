@@ -9,21 +9,25 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 from jobs.config import JobConfig
+from jobs.minicluster import cause_of
 
 JOB_MODULE = "jobs.cluster"
 CONNECTOR = "flink-sql-connector-kafka-*.jar"
 CHECKOUT = Path(__file__).parents[1]
 SUBMIT_S_MAX = 180
 REST_S_MAX = 5
+RUNNING_S_MAX = 120
+POLL_S = 0.25
 
 _JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
 
@@ -64,6 +68,26 @@ def submit(submission: Submission) -> str:
     if done.returncode or found is None:
         raise SubmitError(f"flink run failed:\n{_reason(done.stdout + done.stderr)}")
     return found[1]
+
+
+def await_running(flink: str, job_id: str) -> None:
+    """Wait until every subtask of a job runs.
+
+    Raises:
+        SubmitError: it failed or was restarted, with the cause, or does not run in time.
+    """
+    until = time.monotonic() + RUNNING_S_MAX
+    while time.monotonic() < until:
+        job = _get(flink, f"jobs/{job_id}")
+        tasks = [vertex["status"] for vertex in job["vertices"]]
+        if job["state"] == "RUNNING" and set(tasks) == {"RUNNING"}:
+            return
+        entries = _get(flink, f"jobs/{job_id}/exceptions")["exceptionHistory"]["entries"]
+        if entries:
+            cause = cause_of(RuntimeError(entries[0]["stacktrace"]))
+            raise SubmitError(f"job {job_id} was started and failed: {cause}")
+        time.sleep(POLL_S)
+    raise SubmitError(f"job {job_id} does not run after {RUNNING_S_MAX} s: see {flink}")
 
 
 def build_wheel(folder: Path) -> Path:
@@ -120,17 +144,21 @@ def _command(submission: Submission) -> list[str]:
 
 def _check_room(submission: Submission) -> None:
     """See that the cluster answers and has a free slot for each subtask."""
-    try:
-        with urllib.request.urlopen(f"{submission.flink}/overview", timeout=REST_S_MAX) as response:
-            overview = json.load(response)
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        raise SubmitError(f"--flink {submission.flink}: no JobManager answers: {error}") from None
+    overview = _get(submission.flink, "overview")
     free, wanted = overview["slots-available"], submission.config.parallelism
     if free < wanted:
         raise SubmitError(
             f"--parallelism {wanted}: {free} of {overview['slots-total']} slots are free."
             " Cancel a job, or add TaskManagers"
         )
+
+
+def _get(flink: str, path: str) -> Any:
+    try:
+        with urllib.request.urlopen(f"{flink}/{path}", timeout=REST_S_MAX) as response:
+            return json.load(response)
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise SubmitError(f"--flink {flink}: no JobManager answers: {error}") from None
 
 
 def _reason(said: str) -> str:

@@ -11,7 +11,7 @@ from jobs.commands import console, fail
 from jobs.config import JobConfig
 from jobs.kafka_admin import check_topics
 from jobs.stores.migrate import check_migrated
-from jobs.submit import Submission, SubmitError, build_wheel, connector_jar, submit
+from jobs.submit import Submission, SubmitError, await_running, build_wheel, connector_jar, submit
 from schemas.durations import parse_duration
 from schemas.errors import InvalidDocumentError
 from schemas.locations import CassandraUrl, parse_store
@@ -71,6 +71,7 @@ def submit_job(
             release = wheel or build_wheel(Path(folder))
             jar = connector or connector_jar()
             job_id = submit(Submission(flink, config, release, jar, python, savepoint))
+        await_running(flink, job_id)
     except InvalidDocumentError as error:
         fail(f"{ruleset}: {error}")
     except (SubmitError, OSError, ValueError, RuntimeError) as error:
