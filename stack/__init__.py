@@ -1,1 +1,1 @@
-"""The real local stack: Kafka, Cassandra and Flink as plain processes, for trials, tests and benches."""
+"""The real local stack: Kafka, Cassandra and Flink as plain processes of this machine."""

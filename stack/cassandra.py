@@ -3,13 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from cassandra import DriverException
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.policies import DCAwareRoundRobinPolicy
-
 from stack.java import CONF, java_command, maven_jars
 from stack.process import Command, Process
-from stack.server import HOST, listens, write_configuration
+from stack.server import HOST, write_configuration
 
 DATACENTER = "datacenter1"
 _PROTOCOL_VERSION = 5
@@ -55,15 +51,25 @@ class Cassandra(NamedTuple):
             self.folder,
             f"@{CONF / 'cassandra.options'}",
             f"-javaagent:{agent}",
-            f"-Dcassandra.config=file://{configuration}",
+            f"-Dcassandra.config={configuration.as_uri()}",
             f"-Dcassandra.storagedir={self.folder}",
             f"-Dlogback.configurationFile={CONF / 'logback.xml'}",
         )
         return Command(arguments, self.folder)
 
     def is_ready(self, process: Process) -> bool:
-        if not listens(self.port):
+        if self.port not in process.listening_ports():
             return False
+        # Imported when asked: the other commands start without Cassandra's driver.
+        from cassandra import DriverException  # noqa: PLC0415
+        from cassandra.cluster import (  # noqa: PLC0415
+            EXEC_PROFILE_DEFAULT,
+            Cluster,
+            ExecutionProfile,
+            NoHostAvailable,
+        )
+        from cassandra.policies import DCAwareRoundRobinPolicy  # noqa: PLC0415
+
         profile = ExecutionProfile(DCAwareRoundRobinPolicy(DATACENTER), request_timeout=5)
         cluster = Cluster(
             [HOST],

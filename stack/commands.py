@@ -2,19 +2,20 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, NoReturn, cast
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from stack.errors import StackError
-from stack.servers import DEFAULT_FOLDER, READY_WITHIN_S, Progress, Stack, StackSpec, up as bring_up
+from stack.servers import DEFAULT_FOLDER, READY_WITHIN_S, Progress, Stack, StackSpec
+from stack.servers import up as bring_up
 from stack.state import PARTS, Part
 
 app = typer.Typer(
     help="The real servers on this machine: Kafka, Cassandra and Flink, for trials and tests.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -34,18 +35,16 @@ def up(
     kafka_port: PortOption = 0,
     cassandra_port: PortOption = 0,
     flink_port: PortOption = 0,
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds to wait for the servers.")
+    timeout_s: Annotated[
+        float, typer.Option(min=1, help="How long the servers may take.")
     ] = READY_WITHIN_S,
 ) -> None:
     """Start what does not run yet, with the data that it has, and wait until all is ready."""
     # The clients that ask whether a server is ready would tell that it is not.
     logging.disable(logging.CRITICAL)
     try:
-        spec = StackSpec(
-            *(folder, _parts(only), task_managers),
-            *(kafka_port, cassandra_port, flink_port, timeout),
-        )
+        ports = (kafka_port, cassandra_port, flink_port)
+        spec = StackSpec(folder, _parts(only), task_managers, *ports, ready_within_s=timeout_s)
         with console.status("starting") as status:
 
             def watch(progress: Progress) -> None:
@@ -66,18 +65,17 @@ def status(folder: FolderOption = DEFAULT_FOLDER) -> None:
         stack = Stack(folder)
     except StackError as error:
         _fail(str(error))
-    table = Table("server", "state", "pid", "memory", "address", "log", box=None)
+    rows = [("server", "state", "pid", "MiB", "address", "log")]
     for server in stack.servers:
         process = stack.process(server)
-        table.add_row(
-            server.name,
-            "dead" if process is None else "running",
-            "" if process is None else str(process.pid),
-            "" if process is None else f"{process.memory_bytes() / 2**20:,.0f} MiB",
-            server.address,
-            str(stack.log(server)),
-        )
-    Console(highlight=False, soft_wrap=True).print(table)
+        state = ("dead", "-", "-")
+        if process is not None:
+            state = ("running", str(process.pid), f"{process.memory_bytes() / 2**20:.0f}")
+        rows.append((server.name, *state, server.address, str(stack.log(server))))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 @app.command()
@@ -97,10 +95,10 @@ def _parts(only: str | None) -> tuple[Part, ...] | None:
     if only is None:
         return None
     named = [part.strip() for part in only.split(",")]
-    for part in named:
-        if part not in PARTS:
-            raise StackError(f"--only {only}: {part!r} is none of {', '.join(PARTS)}")
-    return cast(tuple[Part, ...], tuple(named))
+    unknown = [part for part in named if part not in PARTS]
+    if unknown:
+        raise StackError(f"--only {only}: {unknown[0]!r} is none of {', '.join(PARTS)}")
+    return tuple(part for part in PARTS if part in named)
 
 
 def _print_addresses(stack: Stack) -> None:

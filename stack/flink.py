@@ -1,5 +1,6 @@
 """Flink: a JobManager and TaskManagers of one slot each, from the jars inside the wheel."""
 
+import http.client
 import importlib.util
 import json
 import os
@@ -9,22 +10,44 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from stack.errors import StackError
 from stack.java import CONF, java_command
 from stack.process import Command, Process
 from stack.server import HOST, write_configuration
 
-TASK_HEAP_MB = 384
+# Whatever proxy the environment names: the cluster is on this machine.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _JOB_MANAGER_MAIN = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER_MAIN = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-# The parts of conf/flink.yaml that are the JVM's own flags.
+# In what REST calls a TaskManager's path: pekko.tcp://flink@127.0.0.1:PORT/user/rpc/...
+_RPC_PORT = re.compile(r"@[^:/]+:(\d+)/")
 _JOB_MANAGER_MEMORY = ("-Xms256m", "-Xmx512m", "-XX:MaxMetaspaceSize=256m")
-_TASK_MANAGER_MEMORY = (
-    *(f"-Xms{128 + TASK_HEAP_MB}m", f"-Xmx{128 + TASK_HEAP_MB}m"),
-    *("-XX:MaxDirectMemorySize=320m", "-XX:MaxMetaspaceSize=256m"),
-)
+
+
+class TaskManagerMemory(NamedTuple):
+    """What one TaskManager may take, about 1.7 GB: Flink's parts, and the JVM's flags for them."""
+
+    framework_heap_mb: int = 128
+    task_heap_mb: int = 384
+    framework_direct_mb: int = 128
+    task_direct_mb: int = 128
+    network_mb: int = 64
+    managed_mb: int = 384
+    metaspace_mb: int = 256
+    overhead_mb: int = 192
+
+    def flags(self) -> tuple[str, ...]:
+        """RocksDB's managed memory and the overhead are outside of what the JVM limits."""
+        heap_mb = self.framework_heap_mb + self.task_heap_mb
+        direct_mb = self.framework_direct_mb + self.task_direct_mb + self.network_mb
+        return (
+            *(f"-Xms{heap_mb}m", f"-Xmx{heap_mb}m"),
+            f"-XX:MaxDirectMemorySize={direct_mb}m",
+            f"-XX:MaxMetaspaceSize={self.metaspace_mb}m",
+        )
+
+
+_TASK_MANAGER_MEMORY = TaskManagerMemory()
 
 
 class Flink(NamedTuple):
@@ -49,9 +72,9 @@ class Flink(NamedTuple):
     def get(self, path: str) -> dict[str, object] | None:
         """What REST answers to `path`; None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"{self.rest}{path}", timeout=5) as response:
+            with _DIRECT.open(f"{self.rest}{path}", timeout=5) as response:
                 answer: dict[str, object] = json.load(response)
-        except (OSError, ValueError):
+        except (OSError, http.client.HTTPException, ValueError):
             return None
         return answer
 
@@ -68,8 +91,8 @@ class Flink(NamedTuple):
             folder=self.folder,
             port=self.port,
             rpc_port=self.rpc_port,
-            task_heap_mb=TASK_HEAP_MB,
             python=sys.executable,
+            **_TASK_MANAGER_MEMORY._asdict(),
         )
         java = java_command(
             main,
@@ -104,7 +127,8 @@ class JobManager(NamedTuple):
         return self.flink.command(_JOB_MANAGER_MAIN, _JOB_MANAGER_MEMORY)
 
     def is_ready(self, process: Process) -> bool:
-        return self.flink.get("/overview") is not None
+        listens = self.flink.port in process.listening_ports()
+        return listens and self.flink.get("/overview") is not None
 
 
 class TaskManager(NamedTuple):
@@ -123,19 +147,15 @@ class TaskManager(NamedTuple):
 
     def prepare(self) -> Command:
         arguments = ("-D", f"taskmanager.resource-id={self.id}")
-        return self.flink.command(_TASK_MANAGER_MAIN, _TASK_MANAGER_MEMORY, *arguments)
+        return self.flink.command(_TASK_MANAGER_MAIN, _TASK_MANAGER_MEMORY.flags(), *arguments)
 
     def is_ready(self, process: Process) -> bool:
         """Registered, and as this process: one that was killed stays registered for seconds."""
         registered = self.flink.get(f"/taskmanagers/{self.id}")
-        found = process.found()
-        if registered is None or found is None or registered["slotsNumber"] != 1:
+        if registered is None or registered["slotsNumber"] != 1:
             return False
-        port = re.search(r"@[^:/]+:(\d+)/", str(registered["path"]))
-        listening = {
-            c.laddr.port for c in found.net_connections("tcp") if c.status == psutil.CONN_LISTEN
-        }
-        return port is not None and int(port[1]) in listening
+        port = _RPC_PORT.search(str(registered["path"]))
+        return port is not None and int(port[1]) in process.listening_ports()
 
 
 def _classpath() -> str:

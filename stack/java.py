@@ -35,7 +35,7 @@ def require_java() -> str:
 
 
 def java_command(main: str, classpath: str, folder: Path, *options: str) -> tuple[str, ...]:
-    """The start of a command line that runs `main`; what it writes beside its data goes to `folder`.
+    """The start of a command line that runs `main`; its temporary files go below `folder`.
 
     Raises:
         StackError: there is no Java 17.

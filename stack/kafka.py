@@ -4,13 +4,10 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
-
 from stack.errors import StackError
 from stack.java import CONF, java_command, maven_jars
 from stack.process import Command, Process
-from stack.server import HOST, listens, write_configuration
+from stack.server import HOST, write_configuration
 
 # Any id will do: the folder's broker is the only member of its cluster.
 _CLUSTER_ID = "c2Vnc3RyZWFtLXN0YWNrMA"
@@ -50,8 +47,12 @@ class Kafka(NamedTuple):
         return Command((*self._java("kafka.Kafka"), str(properties)), self.folder)
 
     def is_ready(self, process: Process) -> bool:
-        if not listens(self.port):
+        if self.port not in process.listening_ports():
             return False
+        # Imported when asked: the other commands start without Kafka's client.
+        from kafka import KafkaAdminClient  # noqa: PLC0415
+        from kafka.errors import KafkaError  # noqa: PLC0415
+
         try:
             with KafkaAdminClient(
                 bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=3_000

@@ -1,7 +1,5 @@
 """What every server of the stack is: a name, an address, a way to start it and a true readiness."""
 
-import socket
-from contextlib import suppress
 from pathlib import Path
 from string import Template
 from typing import Protocol
@@ -31,17 +29,13 @@ class Server(Protocol):
         """
 
     def is_ready(self, process: Process) -> bool:
-        """Whether it does its work now, asked as its clients would; `process` is the one it runs as."""
+        """Whether it does its work now, asked as its clients would.
+
+        `process` is what it runs as: an answer on its port may come from another server.
+        """
 
 
 def write_configuration(name: str, target: Path, **values: object) -> None:
     """Fill `stack/conf/NAME` in and write it to `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(Template((CONF / name).read_text()).substitute(values))
-
-
-def listens(port: int) -> bool:
-    """Whether something accepts connections on a port of this machine."""
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-        return True
-    return False

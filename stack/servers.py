@@ -42,7 +42,7 @@ class StackSpec(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far `up` is: who became ready last, after how many seconds, and who is awaited still."""
+    """How far `up` is: which server has become ready, `seconds` after the last was started."""
 
     ready: str | None
     seconds: float
@@ -68,7 +68,8 @@ class Stack:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.down()
+        if self.folder.exists():
+            self.down()
 
     @property
     def kafka(self) -> Kafka:
@@ -122,13 +123,14 @@ class Stack:
         self._end([server], signal.SIGTERM)
 
     def start(self, *servers: Server, within_s: float = READY_WITHIN_S) -> None:
-        """Start servers that do not run, with the data that they have, and wait until all are ready.
+        """Start those servers that do not run, with their data, and wait until all are ready.
 
         Raises:
             ServerFailedError: one ended or was not ready in time; those started here are stopped.
             StackError: something that a server needs is missing.
         """
-        self._start(servers, within_s, lambda _: None)
+        with _locked(self.folder):
+            self._start(servers, within_s, lambda _: None)
 
     def down(self, keep: bool = False) -> None:
         """Stop everything and remove the folder, unless it is to be kept."""
@@ -143,6 +145,7 @@ class Stack:
             for server in servers:
                 if self.process(server) is None:
                     started.append(server)
+                    watch(Progress(None, 0, tuple(s.name for s in started)))
                     self._spawn(server)
             self._wait(servers, within_s, watch)
         except BaseException:
@@ -160,7 +163,6 @@ class Stack:
     def _wait(self, servers: Sequence[Server], within_s: float, watch: Watch) -> None:
         began = time.monotonic()
         awaited = {server.name: server for server in servers}
-        watch(Progress(None, 0, tuple(awaited)))
         while awaited:
             for server in list(awaited.values()):
                 runs_as = self.process(server)
@@ -200,22 +202,23 @@ def up(spec: StackSpec, watch: Watch = lambda _: None) -> Stack:
     require_java()
     spec.folder.mkdir(parents=True, exist_ok=True)
     with _locked(spec.folder):
-        state = _merged(spec, read_state(spec.folder))
+        known = read_state(spec.folder)
+        if known is None and any(spec.folder.iterdir()):
+            raise StackError(f"{spec.folder} is no stack and not empty: name another folder")
+        state = merged_state(spec, known)
         write_state(spec.folder, state)
         stack = Stack(spec.folder)
         stack._start(stack.servers, spec.ready_within_s, watch)
     return stack
 
 
-def _merged(spec: StackSpec, known: State | None) -> State:
+def merged_state(spec: StackSpec, known: State | None) -> State:
     """The state that `spec` asks for, given what the folder has.
 
     Raises:
-        StackError: the folder is somebody else's, or has what `spec` excludes.
+        StackError: the folder's stack has other ports, or more TaskManagers.
     """
     if known is None:
-        if any(spec.folder.iterdir()):
-            raise StackError(f"{spec.folder} is no stack and not empty: name another folder")
         ports = choose_ports(spec.kafka_port, spec.cassandra_port, spec.flink_port)
         return State(spec.parts or PARTS, ports, spec.task_managers or 2)
     _check_ports(spec, known.ports)
