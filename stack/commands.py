@@ -39,7 +39,10 @@ def up(
         float, typer.Option(min=1, help="How long the servers may take.")
     ] = READY_WITHIN_S,
 ) -> None:
-    """Start what does not run yet, with the data that it has, and wait until all is ready."""
+    """Start every server that does not run, and wait until all are ready.
+
+    On a folder that has a stack already, the ports and the data stay.
+    """
     # The clients that ask whether a server is ready would tell that it is not.
     logging.disable(logging.CRITICAL)
     try:
@@ -60,7 +63,7 @@ def up(
 
 @app.command()
 def status(folder: FolderOption = DEFAULT_FOLDER) -> None:
-    """Print each server: whether it runs, as what, where, its log and its memory."""
+    """Print each server: state, pid, memory, address and log."""
     try:
         stack = Stack(folder)
     except StackError as error:

@@ -171,6 +171,8 @@ def test_stacks_stand_side_by_side_and_end_with_their_block(tmp_path):
             other.stop(other.kafka)
             assert other.process(other.kafka) is None
             produce(one.kafka.bootstrap, b"still here")
+            other.start(other.kafka)
+            create_topic(other.kafka.bootstrap)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
