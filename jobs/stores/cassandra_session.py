@@ -42,7 +42,9 @@ HEARTBEAT_S = 5.0
 Rows = Sequence[tuple[Any, ...]]
 
 
-def make_cluster(url: CassandraUrl, timeout_s: float) -> Cluster:
+def make_cluster(
+    url: CassandraUrl, timeout_s: float, connect_timeout_s: float = CONNECT_TIMEOUT_S
+) -> Cluster:
     """The nodes of the URL's data centre, not yet connected to; `timeout_s` a request."""
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(url.datacenter)),
@@ -62,8 +64,8 @@ def make_cluster(url: CassandraUrl, timeout_s: float) -> Cluster:
         reconnection_policy=ExponentialReconnectionPolicy(
             RECONNECT_AFTER_S, RECONNECT_AFTER_S_MAX, None
         ),
-        connect_timeout=CONNECT_TIMEOUT_S,
-        control_connection_timeout=CONNECT_TIMEOUT_S,
+        connect_timeout=connect_timeout_s,
+        control_connection_timeout=connect_timeout_s,
         idle_heartbeat_interval=HEARTBEAT_S,
         idle_heartbeat_timeout=HEARTBEAT_S,
     )

@@ -21,6 +21,7 @@ from cassandra.protocol import ErrorMessage
 from jobs.stores.cassandra_session import Rows, fault_text, make_cluster
 from schemas.locations import CassandraUrl
 
+CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 REPLICAS_MAX_BY_DEFAULT = 3
 LOCK_VERSION = 0
@@ -252,7 +253,7 @@ def _connected(url: CassandraUrl) -> Iterator[Cluster]:
     """The cluster of a store; whatever the driver says against it becomes a StoreSetupError."""
     cluster = None
     try:
-        cluster = make_cluster(url, REQUEST_TIMEOUT_S)
+        cluster = make_cluster(url, REQUEST_TIMEOUT_S, CONNECT_TIMEOUT_S)
         yield cluster
     except (DriverException, ErrorMessage, NoHostAvailable, OSError) as error:
         found = {node.datacenter for node in cluster.metadata.all_hosts()} if cluster else set()
