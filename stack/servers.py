@@ -162,15 +162,17 @@ class Stack:
 
     def _wait(self, servers: Sequence[Server], within_s: float, watch: Watch) -> None:
         began = time.monotonic()
-        awaited = {server.name: server for server in servers}
+        awaited = [server.name for server in servers]
         while awaited:
-            for server in list(awaited.values()):
+            for server in servers:
                 runs_as = self.process(server)
                 if runs_as is None:
                     raise ServerFailedError(server.name, "ended", self.log(server))
                 seconds = time.monotonic() - began
+                if server.name not in awaited:
+                    continue
                 if server.is_ready(runs_as):
-                    del awaited[server.name]
+                    awaited.remove(server.name)
                     watch(Progress(server.name, seconds, tuple(awaited)))
                 elif seconds > within_s:
                     what = f"was not ready within {within_s:.0f} s"

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
 from stack.servers import Stack, StackSpec, up
+from tests.e2e.comparison import segstream
 
 pytestmark = pytest.mark.e2e
 
@@ -24,16 +23,7 @@ TOPIC = "tried"
 
 def stack_command(*arguments, fails=False):
     """Call the command as a user does; its output, both streams."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stack", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert (done.returncode != 0) == fails, said
-    return said
+    return segstream("stack", *arguments, fails=fails)
 
 
 @pytest.fixture
