@@ -3,21 +3,29 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
 
+from schemas.durations import parse_duration
 from schemas.errors import InvalidDocumentError
-from schemas.locations import sqlite_path
-from serving.lookup.answers import answer
+from schemas.locations import SqliteUrl, parse_store
+from serving.lookup.answers import body_and_etag, head
 from serving.lookup.explain import explain as explain_membership
+from serving.lookup.settings import LookupSettings
 from serving.lookup.sqlite_reader import SqliteReader
 from serving.lookup.store import SegmentReader, StoreError
+from serving.lookup.watch import JobWatch
+
+ONE_SHOT_TIMEOUT_S = 2.0
 
 app = typer.Typer()
 
-StoreOption = Annotated[str, typer.Option(help="Where segments are: sqlite:///PATH.")]
+StoreOption = Annotated[
+    str, typer.Option(help="Where segments are: sqlite:///PATH or cassandra://HOST/KEYSPACE.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 _Result = TypeVar("_Result")
@@ -29,20 +37,31 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     deadline_ms: Annotated[int, typer.Option(min=1, help="The longest a lookup takes.")] = 50,
-    fresh_ms: Annotated[int, typer.Option(min=0, help="How old an answer may be.")] = 1_000,
+    fresh_ms: Annotated[int, typer.Option(min=0, help="How old an answer may be.")] = 250,
+    job_dead_after: Annotated[
+        str, typer.Option(help="How long a job reports no progress before answers are stale.")
+    ] = "10s",
 ) -> None:
     """Answer lookups over HTTP."""
     try:
         import uvicorn  # noqa: PLC0415 - the other commands start without the web stack
 
         from serving.lookup.app import create_app  # noqa: PLC0415
-        from serving.lookup.cache import CacheSettings  # noqa: PLC0415
     except ModuleNotFoundError as error:
         _fail(f"serve needs the extra `serving`: pip install 'segstream[serving]' ({error})")
-    open_reader = _opener(store)
+    try:
+        dead_after_ms = parse_duration(job_dead_after)
+    except ValueError as error:
+        _fail(f"--job-dead-after: {error}")
+    settings = LookupSettings(
+        fresh_seconds=fresh_ms / 1000,
+        deadline_seconds=deadline_ms / 1000,
+        read_seconds=4 * deadline_ms / 1000,
+        job_dead_after_seconds=dead_after_ms / 1000,
+    )
+    open_reader = _opener(store, settings.read_seconds)
     # A busy event loop would otherwise keep the store's thread waiting 5 ms for each of its turns.
     sys.setswitchinterval(0.0005)
-    settings = CacheSettings(fresh_ms / 1000, deadline_ms / 1000)
     uvicorn.run(create_app(open_reader, settings), host=host, port=port, access_log=False)
 
 
@@ -51,8 +70,12 @@ def lookup(user: str, store: StoreOption) -> None:
     """Print the segments of one user, as the API answers."""
 
     async def ask(reader: SegmentReader) -> None:
-        value = answer(user, await reader.read(user))
-        typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        current = await reader.read(user)
+        watch = JobWatch(reader, LookupSettings(progress_seconds=ONE_SHOT_TIMEOUT_S))
+        await watch.ask()
+        last = watch.fresh_tail
+        body, _ = body_and_etag(head(user, current, last.as_of), last)
+        typer.echo(msgspec.json.format(body, indent=2).decode())
 
     _with_reader(store, ask)
 
@@ -103,14 +126,23 @@ def _with_reader(store: str, ask: Callable[[SegmentReader], Awaitable[_Result]])
         _fail(str(error))
 
 
-def _opener(store: str) -> Callable[[], SegmentReader]:
+def _opener(store: str, timeout_s: float = ONE_SHOT_TIMEOUT_S) -> Callable[[], SegmentReader]:
     try:
-        path = sqlite_path(store)
+        location = parse_store(store)
     except ValueError as error:
         _fail(str(error))
-    if not path.is_file():
-        _fail(f"--store {store}: there is no such file. `segstream run` makes one")
-    return lambda: SqliteReader(path)
+    if isinstance(location, SqliteUrl):
+        path = Path(location.path)
+        if not path.is_file():
+            _fail(f"--store {store}: there is no such file. `segstream run` makes one")
+        return lambda: SqliteReader(path)
+    try:
+        from serving.lookup.cassandra_reader import (  # noqa: PLC0415 - SQLite needs no driver
+            CassandraReader,
+        )
+    except ModuleNotFoundError as error:
+        _fail(f"{store} needs the extra `cassandra`: pip install 'segstream[cassandra]' ({error})")
+    return lambda: CassandraReader(location, timeout_s)
 
 
 def _fail(message: str) -> NoReturn:

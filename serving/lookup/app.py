@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -16,22 +16,24 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from serving.lookup.answers import (
-    EXAMPLE_USER,
+    EXAMPLES,
     BatchAnswer,
     BatchRequest,
     Problem,
     UserAnswer,
-    body_and_etag,
+    batch_body_and_etag,
 )
-from serving.lookup.cache import CacheSettings, Found, LookupCache
+from serving.lookup.cache import JSON, LookupCache
+from serving.lookup.hot_path import PREFIX, SUFFIX, USER_ID_MAX, LookupApp
+from serving.lookup.lookups import PROBLEM_JSON, Lookups, problem, store_problem
 from serving.lookup.metrics import LookupMetrics
+from serving.lookup.settings import LookupSettings
 from serving.lookup.store import SegmentReader, StoreError
+from serving.lookup.watch import JobWatch
 
-JSON = "application/json"
-PROBLEM_JSON = "application/problem+json"
 BATCH_BYTES_MAX = 64 * 1024
 
-UserIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["u17"])]
+UserIdInPath = Annotated[str, Path(min_length=1, max_length=USER_ID_MAX, examples=["u17"])]
 
 
 class _UserConvertor(PathConvertor):
@@ -46,20 +48,30 @@ _decode_batch = msgspec.json.Decoder(BatchRequest).decode
 
 
 def create_app(
-    open_reader: Callable[[], SegmentReader], settings: CacheSettings | None = None
-) -> FastAPI:
+    open_reader: Callable[[], SegmentReader], settings: LookupSettings | None = None
+) -> LookupApp:
     """Make the app. `open_reader` opens the store once, inside the server's event loop."""
-    limits = settings or CacheSettings()
+    limits = settings or LookupSettings()
     metrics = LookupMetrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         reader = open_reader()
-        app.state.cache = LookupCache(reader, limits)
+        watch = app.state.watch = JobWatch(reader, limits)
+        cache = LookupCache(reader, watch, limits)
+        app.lookups = Lookups(cache, metrics)
+        metrics.follow(watch)
+        with suppress(StoreError):
+            await watch.ask()
+        background = [asyncio.create_task(watch.run())]
+        if limits.fresh_seconds:
+            background.append(asyncio.create_task(cache.keep_fresh()))
         yield
+        for task in background:
+            task.cancel()
         await reader.close()
 
-    app = FastAPI(
+    app = LookupApp(
         title="segstream lookup",
         version="1",
         summary="Which segments is this user in?",
@@ -67,44 +79,27 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    _add_lookups(app, metrics, f"private, max-age={int(limits.fresh_seconds)}")
-    _add_operations(app, metrics)
+    _add_lookups(app, metrics)
+    _add_operations(app, metrics, limits)
     _add_problems(app)
     _describe(app)
     return app
 
 
-def _add_lookups(app: FastAPI, metrics: LookupMetrics, cache_control: str) -> None:
-    async def find(user_id: str) -> Found:
-        try:
-            found: Found = await app.state.cache.find(user_id)
-        except StoreError:
-            metrics.lookups.labels("none").inc()
-            raise
-        metrics.lookups.labels(found.source).inc()
-        return found
-
+def _add_lookups(app: LookupApp, metrics: LookupMetrics) -> None:
     @app.get(
-        "/v1/users/{user_id:user}/segments",
+        f"{PREFIX}{{user_id:user}}{SUFFIX}",
         operation_id="getUserSegments",
         summary="The segments of one user",
         responses={
-            200: _described(
-                "The user's segments; none for a new user.", "UserAnswer", EXAMPLE_USER
-            ),
+            200: _described("The user's segments; none for a new user.", "UserAnswer"),
             304: {"description": "The caller has this answer already."},
             400: _problem("The user id is empty or too long."),
             503: _problem("The store does not answer and nothing is known of this user."),
         },
     )
     async def get_user_segments(user_id: UserIdInPath, request: Request) -> Response:
-        started = time.perf_counter()
-        found = await find(user_id)
-        headers = {"etag": found.etag, "cache-control": _freshness(found, cache_control)}
-        metrics.seconds.observe(time.perf_counter() - started)
-        if _matches(request.headers.get("if-none-match"), found.etag):
-            return Response(status_code=304, headers=headers)
-        return Response(found.body, headers=headers, media_type=JSON)
+        return await app.lookups.respond(user_id, request.headers.raw)
 
     @app.post(
         "/v1/segments:batchGet",
@@ -114,7 +109,7 @@ def _add_lookups(app: FastAPI, metrics: LookupMetrics, cache_control: str) -> No
             "requestBody": {"required": True, "content": {JSON: {"schema": _ref("BatchRequest")}}}
         },
         responses={
-            200: _described("In the order asked.", "BatchAnswer", {"users": [EXAMPLE_USER]}),
+            200: _described("In the order asked.", "BatchAnswer"),
             400: _problem("The body is not a list of 1 to 100 user ids."),
             413: _problem("The body is larger than 64 KiB."),
             503: _problem("The store does not answer for a user that nothing is known of."),
@@ -123,13 +118,14 @@ def _add_lookups(app: FastAPI, metrics: LookupMetrics, cache_control: str) -> No
     async def batch_get_segments(request: Request) -> Response:
         started = time.perf_counter()
         wanted = _decode_batch(await _bounded_body(request))
+        find = app.lookups.find
         found = await asyncio.gather(*(find(user_id) for user_id in wanted.user_ids))
-        body, etag = body_and_etag(BatchAnswer(tuple(one.value for one in found)))
+        body, etag = batch_body_and_etag([(reply.body, reply.etag) for reply in found])
         metrics.seconds.observe(time.perf_counter() - started)
         return Response(body, headers={"etag": etag}, media_type=JSON)
 
 
-def _add_operations(app: FastAPI, metrics: LookupMetrics) -> None:
+def _add_operations(app: FastAPI, metrics: LookupMetrics, limits: LookupSettings) -> None:
     @app.get("/healthz", operation_id="health", summary="The process is alive")
     async def health() -> dict[str, str]:
         return {"status": "alive"}
@@ -137,12 +133,17 @@ def _add_operations(app: FastAPI, metrics: LookupMetrics) -> None:
     @app.get(
         "/readyz",
         operation_id="ready",
-        summary="The store answers",
+        summary="The store answers; whether the job lives is said beside",
         responses={503: _problem("The store does not answer.")},
     )
     async def ready() -> dict[str, str]:
-        await app.state.cache.check()
-        return {"status": "ready"}
+        watch: JobWatch = app.state.watch
+        try:
+            async with asyncio.timeout(limits.deadline_seconds):
+                await watch.ask()
+        except TimeoutError:
+            raise StoreError("no answer within the deadline") from None
+        return {"status": "ready", "job": "silent" if watch.job_is_silent else "reporting"}
 
     @app.get(
         "/metrics",
@@ -157,29 +158,22 @@ def _add_operations(app: FastAPI, metrics: LookupMetrics) -> None:
 def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(StoreError)
     async def store_down(_: Request, error: StoreError) -> Response:
-        return _problem_response("Store unavailable", 503, str(error), {"retry-after": "1"})
+        return store_problem(error)
 
     @app.exception_handler(UnicodeDecodeError)
     @app.exception_handler(msgspec.DecodeError)
     async def bad_body(_: Request, error: ValueError) -> Response:
-        return _problem_response("Bad request body", 400, str(error))
+        return problem("Bad request body", 400, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def bad_request(_: Request, error: RequestValidationError) -> Response:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return _problem_response("Bad request", 400, faults)
+        return problem("Bad request", 400, faults)
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
-        return _problem_response(error.detail, error.status_code, error.detail, headers)
-
-
-def _problem_response(
-    title: str, status: int, detail: str, headers: dict[str, str] | None = None
-) -> Response:
-    body = msgspec.json.encode(Problem(title, status, detail))
-    return Response(body, status, headers, PROBLEM_JSON)
+        return problem(error.detail, error.status_code, error.detail, headers)
 
 
 async def _bounded_body(request: Request) -> bytes:
@@ -192,27 +186,12 @@ async def _bounded_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _freshness(found: Found, cache_control: str) -> str:
-    return "no-store" if found.source == "stale" else cache_control
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """RFC 9110, 13.1.2: any of a list, compared weakly."""
-    if if_none_match is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return "*" in tags or etag in tags
-
-
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _described(description: str, name: str, example: object) -> dict[str, Any]:
-    return {
-        "description": description,
-        "content": {JSON: {"schema": _ref(name), "example": example}},
-    }
+def _described(description: str, name: str) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": _ref(name)}}}
 
 
 def _problem(description: str) -> dict[str, Any]:
@@ -220,12 +199,17 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 def _describe(app: FastAPI) -> None:
-    """Put the schemas of the typed messages into the OpenAPI document, once."""
+    """Put the schemas and examples of the typed messages into the OpenAPI document, once."""
     document = app.openapi()
     for operations in document["paths"].values():
         for operation in operations.values():
             # FastAPI promises a validation answer of its own that this app never gives.
             operation["responses"].pop("422", None)
+            # And it would leave out what is null in an example.
+            answer = operation["responses"]["200"].get("content", {}).get(JSON, {})
+            name = answer.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            if name in EXAMPLES:
+                answer["example"] = EXAMPLES[name]
     _, components = msgspec.json.schema_components(
         [UserAnswer, BatchAnswer, BatchRequest, Problem],
         ref_template="#/components/schemas/{name}",

@@ -71,12 +71,13 @@ async def explain(reader: SegmentReader, user_id: str, segment: str) -> Explanat
     Raises:
         StoreError: the store cannot answer.
     """
-    stored = await reader.read(user_id)
+    current = await reader.read(user_id)
+    as_of = (await reader.progress()).as_of
     changes = [c for c in await reader.changes(user_id) if c.segment == segment]
-    held = stored.current.segments if stored.current else ()
-    now = next((s for s in held if s.segment == segment and s.valid_until > stored.as_of), None)
+    held = current.segments if current else ()
+    now = next((s for s in held if s.segment == segment and s.valid_until > as_of), None)
     numbers: Segment | Change | None = now or (changes[-1] if changes else None)
-    version = stored.current.ruleset_version if stored.current else None
+    version = current.ruleset_version if current else None
     document = None if version is None else await reader.ruleset(version)
     ruleset = None if document is None else parse_ruleset(document)
     name = segment.partition("=")[0]
@@ -84,7 +85,7 @@ async def explain(reader: SegmentReader, user_id: str, segment: str) -> Explanat
         user_id=user_id,
         segment=segment,
         member=now is not None,
-        as_of=stored.as_of,
+        as_of=as_of,
         score=None if numbers is None else numbers.score,
         matching=None if numbers is None else numbers.matching,
         views=None if numbers is None else numbers.views,

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,34 +14,52 @@ import msgspec
 
 from schemas.changes import Change, decode_change
 from schemas.errors import UnknownSchemaVersionError
-from schemas.segments import decode_user_segments
-from serving.lookup.store import SegmentReader, Stored, StoreError
+from schemas.segments import UserSegments, decode_user_segments
+from serving.lookup.handover import Handover
+from serving.lookup.store import JobProgress, SegmentReader, StoreError
 
 STORE_VERSION = 1
+USERS_TOGETHER_MAX = 100
 
 _Result = TypeVar("_Result")
 
-_READ = """
-    SELECT (SELECT document FROM user_segments WHERE user_id = ?),
-           (SELECT MIN(as_of) FROM job_progress)"""
-
 
 class SqliteReader(SegmentReader):
-    """Reads one file, in one thread of its own. A file put in its place is noticed at once."""
+    """Reads one file, in one thread of its own. A file put in its place is noticed at once.
+
+    All users that wait are read in one visit to the thread, many by one query: at each row SQLite
+    lets go of the interpreter, and a busy event loop takes it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._handover: Handover | None = None
+        self._asked: deque[tuple[str, Handover, asyncio.Future[bytes | None]]] = deque()
+        self._visiting = False
 
-    async def read(self, user_id: str) -> Stored:
+    async def read(self, user_id: str) -> UserSegments | None:
         """The user's latest whole set."""
-        return await self._call(lambda connection: _read(connection, user_id))
+        loop = asyncio.get_running_loop()
+        if self._handover is None or self._handover.loop is not loop:
+            self._handover = Handover(loop)
+        place = self._handover.place()
+        self._asked.append((user_id, self._handover, place))
+        if not self._visiting:
+            self._visiting = True
+            self._thread.submit(self._read_all)
+        document: bytes | None = await place
+        try:
+            return None if document is None else decode_user_segments(document)
+        except (msgspec.DecodeError, UnknownSchemaVersionError) as error:
+            raise StoreError(f"{self._path}: unreadable content: {error}") from error
 
-    async def as_of(self) -> int:
-        """How far the job has come."""
-        return (await self.read("")).as_of
+    async def progress(self) -> JobProgress:
+        """How far the run came. It has ended: nothing reads before."""
+        rows = await self._rows("SELECT MIN(as_of) FROM job_progress")
+        return JobProgress(rows[0][0] or 0, None)
 
     async def changes(self, user_id: str) -> list[Change]:
         """The user's changes, oldest first."""
@@ -58,7 +77,7 @@ class SqliteReader(SegmentReader):
 
     async def sizes(self) -> dict[str, int]:
         """How many users are in each segment at the store's as-of."""
-        as_of = await self.as_of()
+        as_of = (await self.progress()).as_of
 
         def count(connection: sqlite3.Connection) -> dict[str, int]:
             sizes: Counter[str] = Counter()
@@ -74,6 +93,23 @@ class SqliteReader(SegmentReader):
         if self._connection is not None:
             self._thread.submit(self._connection.close)
         self._thread.shutdown()
+
+    def _read_all(self) -> None:
+        """Answer whoever waits, in the thread."""
+        self._visiting = False
+        while self._asked:
+            asked = [
+                self._asked.popleft() for _ in range(min(len(self._asked), USERS_TOGETHER_MAX))
+            ]
+            user_ids = [user_id for user_id, _, _ in asked]
+            try:
+                documents = self._ask(partial(_documents, user_ids))
+            except Exception as error:  # Or whoever asked would wait on.
+                for _, handover, place in asked:
+                    handover.put(error, place)
+            else:
+                for user_id, handover, place in asked:
+                    handover.put(documents.get(user_id), place)
 
     async def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         return await self._call(lambda connection: connection.execute(query, values).fetchall())
@@ -105,7 +141,7 @@ class SqliteReader(SegmentReader):
         return self._connection
 
 
-def _read(connection: sqlite3.Connection, user_id: str) -> Stored:
-    document, as_of = connection.execute(_READ, (user_id,)).fetchone()
-    current = None if document is None else decode_user_segments(document)
-    return Stored(current, as_of or 0)
+def _documents(user_ids: list[str], connection: sqlite3.Connection) -> dict[str, bytes]:
+    marks = ",".join("?" * len(user_ids))
+    query = f"SELECT user_id, document FROM user_segments WHERE user_id IN ({marks})"
+    return dict(connection.execute(query, user_ids).fetchall())

@@ -15,10 +15,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from serving.lookup.app import create_app
-from serving.lookup.cache import CacheSettings
 from serving.lookup.sqlite_reader import SqliteReader
 from tests.unit.builders import START, publication
-from tests.unit.lookups import fill_store
+from tests.unit.lookups import NEVER_FRESH, fill_store
 
 pytestmark = pytest.mark.contract
 
@@ -43,7 +42,7 @@ def api(tmp_path_factory):
     """The document as served, and behind it an app over a store that knows a few users."""
     path = tmp_path_factory.mktemp("store") / "segments.db"
     fill_store(path, *map(publication, ("u1", "u2", "u17", "0", "a/b")), as_of=START)
-    app = create_app(lambda: SqliteReader(path), CacheSettings(0.0, 30.0))
+    app = create_app(lambda: SqliteReader(path), NEVER_FRESH)
     yield schemathesis.openapi.from_asgi("/openapi.json", app)
     shutdown_lifespans()
 

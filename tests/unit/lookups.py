@@ -9,17 +9,19 @@ import httpx
 
 from jobs.stores.sqlite_store import SqliteWriter, create_store, write_run
 from schemas.changes import Change
-from schemas.segments import Publication
+from schemas.segments import Publication, UserSegments
 from serving.lookup.app import create_app
-from serving.lookup.cache import CacheSettings
+from serving.lookup.settings import LookupSettings
 from serving.lookup.sqlite_reader import SqliteReader
-from serving.lookup.store import SegmentReader, Stored, StoreError
+from serving.lookup.store import JobProgress, SegmentReader, StoreError
 from tests.unit.builders import user_segments
 
 # No test but those about it may depend on how quick the machine is.
-PATIENT = CacheSettings(deadline_seconds=30.0)
-NEVER_FRESH = CacheSettings(fresh_seconds=0.0, deadline_seconds=30.0)
-IMPATIENT = CacheSettings(fresh_seconds=0.0, deadline_seconds=0.01)
+PATIENT = LookupSettings(
+    fresh_seconds=3_600.0, deadline_seconds=30.0, read_seconds=60.0, progress_seconds=3_600.0
+)
+NEVER_FRESH = PATIENT._replace(fresh_seconds=0.0)
+IMPATIENT = NEVER_FRESH._replace(deadline_seconds=0.01)
 
 
 def fill_store(path: Path, *publications: Publication, as_of: int) -> None:
@@ -35,7 +37,7 @@ def fill_store(path: Path, *publications: Publication, as_of: int) -> None:
 
 @asynccontextmanager
 async def app_client(
-    open_reader: Callable[[], SegmentReader], settings: CacheSettings = PATIENT
+    open_reader: Callable[[], SegmentReader], settings: LookupSettings = PATIENT
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an app that has started, in the test's own event loop."""
     app = create_app(open_reader, settings)
@@ -48,7 +50,7 @@ async def app_client(
 
 
 def store_client(
-    path: Path, settings: CacheSettings = PATIENT
+    path: Path, settings: LookupSettings = PATIENT
 ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
     """A client of an app over the embedded store at `path`."""
     return app_client(lambda: SqliteReader(path), settings)
@@ -71,19 +73,30 @@ class GatedReader(SegmentReader):
         self.gate = asyncio.Event()
         self.asked: list[str] = []
         self.answered = asyncio.Event()
+        self.given_up = asyncio.Event()
         self.broken = False
         self.closed = False
+        self.current: UserSegments | None = None
+        self.job: JobProgress | StoreError | None = JobProgress(7, None)
 
-    async def read(self, user_id: str) -> Stored:
+    async def read(self, user_id: str) -> UserSegments | None:
         self.asked.append(user_id)
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
         if self.broken:
             raise StoreError("broken for this test")
         self.answered.set()
-        return Stored(user_segments(user_id), 7)
+        return self.current or user_segments(user_id)
 
-    async def as_of(self) -> int:
-        return (await self.read("")).as_of
+    async def progress(self) -> JobProgress:
+        while self.job is None:
+            await asyncio.sleep(3_600)
+        if isinstance(self.job, StoreError):
+            raise self.job
+        return self.job
 
     async def changes(self, user_id: str) -> list[Change]:
         raise NotImplementedError(user_id)

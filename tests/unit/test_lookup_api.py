@@ -75,8 +75,9 @@ def test_a_known_user_has_their_segments(store):
         published=START + 1,
         version=1,
         ruleset_version=1,
-        stale=False,
         segments=(segment(),),
+        stale=False,
+        stale_reason=None,
     )
 
 
@@ -89,8 +90,9 @@ def test_an_unknown_user_has_none_and_is_no_error(store):
         "published": 0,
         "version": 0,
         "ruleset_version": None,
-        "stale": False,
         "segments": [],
+        "stale": False,
+        "stale_reason": None,
     }
 
 
@@ -128,7 +130,7 @@ def test_expired_segments_are_left_out(tmp_path):
 
 def test_an_answer_may_be_kept_for_as_long_as_it_is_fresh(store):
     (response,) = get(store, path_of("u1"))
-    assert response.headers["cache-control"] == "private, max-age=1"
+    assert response.headers["cache-control"] == "private, max-age=3600"
 
 
 def test_the_same_answer_has_the_same_validator_and_another_has_another(store):
@@ -147,7 +149,7 @@ def test_who_has_the_answer_already_is_told_so(store, condition):
     assert response.status_code == 304
     assert response.content == b""
     assert response.headers["etag"] == etag
-    assert response.headers["cache-control"] == "private, max-age=1"
+    assert response.headers["cache-control"] == "private, max-age=3600"
 
 
 @pytest.mark.parametrize("condition", ['"other"', "", 'W/"other"', "{unquoted}"])
@@ -236,7 +238,7 @@ def test_what_is_not_there_is_a_problem_too(store):
 def test_health_and_readiness(store):
     health, ready = get(store, "/healthz", "/readyz")
     assert (health.status_code, health.json()) == (200, {"status": "alive"})
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "job": "reporting"})
 
 
 def test_without_a_store_there_is_health_but_no_readiness_and_no_answer(tmp_path):

@@ -40,7 +40,7 @@ def test_the_last_known_answer_is_given_when_the_store_goes_away(tmp_path):
 
     fresh, stale, batch, unknown, metrics, again = asyncio.run(run())
     assert stale.status_code == 200
-    assert stale.json() == {**fresh.json(), "stale": True}
+    assert stale.json() == {**fresh.json(), "stale": True, "stale_reason": "store"}
     assert stale.headers["cache-control"] == "no-store"
     assert stale.headers["etag"] != fresh.headers["etag"]
     assert batch.json() == {"users": [stale.json()]}
@@ -56,6 +56,7 @@ def test_a_store_that_never_answers_is_not_waited_for():
         async with app_client(lambda: reader, IMPATIENT) as client:
             user = await client.get(U1)
             batch = await client.post(BATCH, json={"user_ids": ["u1", "u2"]})
+            reader.job = None
             ready = await client.get("/readyz")
             health = await client.get("/healthz")
         return user, batch, ready, health
