@@ -1,28 +1,39 @@
-"""`python -m bench [core|minicluster|lookup]`: one benchmark, or all of them."""
+"""`python -m bench [core|minicluster|lookup|cluster]`: the benchmarks named, or all of them."""
 
+import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from bench import core, lookup, minicluster
+from bench import cluster, core, lookup, minicluster
 from bench.report import print_conditions
 
-BENCHMARKS = {"core": core.run, "minicluster": minicluster.run, "lookup": lookup.run}
+BENCHMARKS = {
+    "core": core.run,
+    "minicluster": minicluster.run,
+    "lookup": lookup.run,
+    "cluster": cluster.run,
+}
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
     """Run the named benchmarks in turn, each in a folder that goes with it."""
-    unknown = [name for name in names if name not in BENCHMARKS]
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--only", default="", help="cluster: these jobs, with commas between")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
-        known = ", ".join(BENCHMARKS)
-        print(f"error: no benchmark {', '.join(unknown)}; there are {known}", file=sys.stderr)
-        return 2
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    only = tuple(name for name in arguments.only.split(",") if name)
+    benchmarks = {**BENCHMARKS, "cluster": partial(cluster.run, only=only)}
     print_conditions()
-    for name in names or BENCHMARKS:
+    for name in arguments.names or BENCHMARKS:
         with tempfile.TemporaryDirectory(prefix="segstream-bench-") as folder:
-            BENCHMARKS[name](Path(folder))
+            benchmarks[name](Path(folder))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

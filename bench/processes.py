@@ -27,8 +27,8 @@ def seconds_of(command: list[str], folder: Path) -> float:
     """
     said = folder / "output.txt"
     started = time.perf_counter()
-    with said.open("wb") as out, _process(command, folder, out.fileno()) as process:
-        code = process.wait(TIMEOUT_S)
+    with said.open("wb") as out, process(command, folder, out.fileno()) as running:
+        code = running.wait(TIMEOUT_S)
     if code:
         raise RuntimeError(f"{' '.join(command)}\n{said.read_text(errors='replace')[-3000:]}")
     return time.perf_counter() - started
@@ -42,17 +42,20 @@ def server(command: list[str], folder: Path) -> Iterator[int]:
         RuntimeError: it ended before it listened.
     """
     said = folder / f"server-{time.monotonic_ns()}.txt"
-    with said.open("wb") as out, _process(command, folder, out.fileno()) as process:
+    with said.open("wb") as out, process(command, folder, out.fileno()) as running:
         while (found := READY.search(said.read_text())) is None:
-            if process.poll() is not None:
+            if running.poll() is not None:
                 raise RuntimeError(f"{' '.join(command)}\n{said.read_text()}")
             time.sleep(0.05)
         yield int(found[1].rpartition(":")[2])
 
 
 @contextmanager
-def _process(command: list[str], folder: Path, out: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, so that what it starts ends with it."""
+def process(command: list[str], folder: Path, out: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, so that what it starts ends with it.
+
+    It says what it has to say to the file `out`.
+    """
     root = str(Path(__file__).parents[1])
     environment = {
         **os.environ,
@@ -60,7 +63,7 @@ def _process(command: list[str], folder: Path, out: int) -> Iterator[subprocess.
         "FLINK_LOG_DIR": str(folder),
         "TMPDIR": str(folder),
     }
-    process = subprocess.Popen(
+    started = subprocess.Popen(
         command,
         cwd=folder,
         env=environment,
@@ -70,10 +73,10 @@ def _process(command: list[str], folder: Path, out: int) -> Iterator[subprocess.
         start_new_session=True,
     )
     try:
-        yield process
+        yield started
     finally:
         for ending in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, ending)
+                os.killpg(started.pid, ending)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+                started.wait(5)
