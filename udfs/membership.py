@@ -85,13 +85,14 @@ class _Run:
             profile.clock_ms = max(profile.clock_ms, boundary_ms)
             self.settle(boundary_ms)
 
-    def settle(self, at_ms: int) -> None:
+    def settle(self, at_ms: int, tallies: list[Tally] | None = None) -> None:
         """Decide every segment at `at_ms`, and whether the set must be published as it is there.
 
         Publishing is decided at each boundary and not once a call, so that the stored set does
         not depend on whether a timer or the user's next event discovers a boundary.
         """
-        tallies = self.plan.evidence(self.profile)
+        if tallies is None:
+            tallies = self.plan.evidence(self.profile)
         changes_before = len(self.changes)
         moved = self._leave(tallies, at_ms)
         self._enter(tallies, at_ms)
@@ -100,38 +101,44 @@ class _Run:
         if due or (pane > self.profile.published_pane and self.profile.memberships):
             self._publish(tallies, pane, due)
 
-    def must_settle(self, cells: list[str]) -> bool:
-        """Whether one more event, counted in `cells`, can have changed anything.
+    def settle_event(self, cells: list[str], at_ms: int) -> None:
+        """Settle if one more event, counted in `cells`, can have changed anything.
 
         It can if the user is new to this run or this pane, if a rule has just got its fewest
         views, if a value that the event has is now enough to enter, or if a membership's share
         has fallen below `leave` or moved. Any other value's share has only become smaller.
         """
         profile, plan = self.profile, self.plan
-        if self.first_touch:
-            return True
-        held = [membership.segment for membership in profile.memberships]
-        if held and plan.window.pane_of(profile.clock_ms) > profile.published_pane:
-            return True
-        for cell in cells:
-            for index, value in plan.roles(cell):
-                rule = plan.rules[index]
-                views = windows.count(profile, rule.event_types)
-                if value is VIEWS:
-                    if views == rule.min_views:
-                        return True
-                elif views > rule.min_views:
-                    segment = rule.segment(value)
-                    share = _evidence_of(profile, plan.segment(segment)).share
-                    if share >= rule.enter and segment not in held:
-                        return True
-        return not all(self._stands(membership) for membership in profile.memberships)
+        tallies = plan.evidence(profile)
+        memberships = profile.memberships
+        pane_passed = profile.clock_ms // plan.window.pane_ms > profile.published_pane
+        if (
+            self.first_touch
+            or (memberships and pane_passed)
+            or any([self._has_ended_or_moved(one, tallies) for one in memberships])
+            or any([self._can_enter(cell, tallies) for cell in cells])
+        ):
+            self.settle(at_ms, tallies)
 
-    def _stands(self, membership: Membership) -> bool:
-        """Whether a membership goes on with the score last published."""
+    def _has_ended_or_moved(self, membership: Membership, tallies: list[Tally]) -> bool:
         found = self.plan.segment(membership.segment)
-        evidence = _evidence_of(self.profile, found)
-        return not (self.plan.ends(found, evidence) or _has_moved(membership, evidence))
+        evidence = _evidence(tallies, found)
+        return self.plan.ends(found, evidence) or _has_moved(membership, evidence)
+
+    def _can_enter(self, cell: str, tallies: list[Tally]) -> bool:
+        """Whether one more event in a cell can take the user into a segment."""
+        plan = self.plan
+        for index, value in plan.roles(cell):
+            rule, tally = plan.rules[index], tallies[index]
+            views = tally[VIEWS]
+            if value is VIEWS:
+                if views == rule.min_views:
+                    return True
+            elif views > rule.min_views and tally[value] / views >= rule.enter:
+                segment = rule.segment(value)
+                if all([one.segment != segment for one in self.profile.memberships]):
+                    return True
+        return False
 
     def outcome(self, verdict: str, saturated: int = 0, lost: int = 0) -> Outcome:
         """Close the work: what to keep, what to put out and when to wake."""
@@ -236,8 +243,7 @@ def track_event(
     if counted:
         windows.add(profile, pane, counted)
     profile.seen, forgotten = dedupe.remember(seen, event_hash, clock_ms, limits.dedupe)
-    if run.must_settle(counted):
-        run.settle(clock_ms)
+    run.settle_event(counted, clock_ms)
     return run.outcome(COUNTED, len(cells) - len(counted), int(forgotten))
 
 
@@ -289,20 +295,23 @@ def valid_until(profile: Profile, plan: RulePlan, tallies: list[Tally]) -> dict[
     `tallies` is the evidence now. Every rule has leave > 0 and min_views >= 1, so no membership
     outlives the last pane.
     """
-    tallies = [tally.copy() for tally in tallies]
-    lasting = {m.segment: plan.segment(m.segment) for m in profile.memberships}
     ends_ms: dict[str, int] = {}
-    for pane, counts in windows.panes(profile) if lasting else ():
-        for index, count in counts:
-            for rule, value in plan.roles(profile.cells[index]):
-                tallies[rule][value] -= count
-        for segment, found in list(lasting.items()):
-            evidence = _evidence(tallies, found)
-            if plan.ends(found, evidence):
-                ends_ms[segment] = plan.window.leaves_at(pane)
-                del lasting[segment]
-        if not lasting:
-            break
+    if not profile.memberships:
+        return ends_ms
+    lasting = [(m.segment, plan.segment(m.segment)) for m in profile.memberships]
+    tallies = [tally.copy() for tally in tallies]
+    roles = [plan.roles(cell) for cell in profile.cells]
+    for counts in windows.panes(profile):
+        for at in range(1, len(counts), 2):
+            for rule, value in roles[counts[at]]:
+                tallies[rule][value] -= counts[at + 1]
+        ended = [one for one in lasting if plan.ends(one[1], _evidence(tallies, one[1]))]
+        for segment, _ in ended:
+            ends_ms[segment] = plan.window.leaves_at(counts[0])
+        if ended:
+            lasting = [one for one in lasting if one[0] not in ends_ms]
+            if not lasting:
+                break
     return ends_ms
 
 
@@ -317,13 +326,6 @@ def _evidence(tallies: list[Tally], found: SegmentPlan | None) -> Evidence:
         return Evidence(0, 0)
     tally = tallies[found.rule]
     return Evidence(tally.get(found.value, 0), tally[VIEWS])
-
-
-def _evidence_of(profile: Profile, found: SegmentPlan | None) -> Evidence:
-    """The same straight from the profile, for one segment alone."""
-    if found is None:
-        return Evidence(0, 0)
-    return Evidence(windows.count(profile, found.matches), windows.count(profile, found.views))
 
 
 def _dropped(verdict: str, user_id: str, profile: Profile, tracking: Tracking) -> Outcome:

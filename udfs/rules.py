@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, TypeVar
 
-from schemas.events import Event
+from schemas.events import AttributeValue, Event
 from schemas.rulesets import NumberAttribute, RuleSet, ShareRule, pane_ms, panes_in_window
 from schemas.state import Profile
 from udfs.canonical import AttributeValueError, Canonical, canonical_number, canonical_words
@@ -59,21 +59,22 @@ class RulePlan:
         self.version = ruleset.version
         self.window = Window(pane_ms(ruleset), panes_in_window(ruleset))
         self.rules: tuple[ShareRule, ...] = ruleset.rules
-        self._words: tuple[tuple[str, Canonical], ...] = tuple(
-            (name, canonical_words(spec))
+        self._words: dict[str, Canonical] = {
+            name: canonical_words(spec)
             for name, spec in ruleset.attributes.items()
             if not isinstance(spec, NumberAttribute)
-        )
-        self._numbers = tuple(
-            (name, canonical_number(spec))
+        }
+        self._numbers = {
+            name: canonical_number(spec)
             for name, spec in ruleset.attributes.items()
             if isinstance(spec, NumberAttribute)
-        )
+        }
         # What is counted is what some rule asks for: per event type, the attributes.
         self._counted: dict[str, set[str]] = {}
         for rule in self.rules:
             for kind in rule.event_types:
                 self._counted.setdefault(kind, set()).add(rule.for_each)
+        self._cells: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._rule_of = {rule.id: index for index, rule in enumerate(self.rules)}
         self._roles: dict[str, tuple[Role, ...]] = {}
         self._segments: dict[str, SegmentPlan | None] = {}
@@ -86,24 +87,34 @@ class RulePlan:
         Raises:
             AttributeFaultError: an attribute named in the dictionary has a value it forbids.
         """
-        attributes = event.attributes
         kind = event.type
-        counted = self._counted.get(kind)
-        cells = [] if counted is None else [kind]
-        name = ""
+        cells = [kind] if kind in self._counted else []
+        known = self._cells
+        for name, value in event.attributes.items():
+            if type(value) is str:
+                found = known.get((kind, name, value))
+                if found is None:
+                    found = self._cells_of_value(kind, name, value)
+                    _remember(known, (kind, name, value), found)
+                cells += found
+            else:
+                cells += self._cells_of_value(kind, name, value)
+        return cells
+
+    def _cells_of_value(self, kind: str, name: str, value: AttributeValue) -> tuple[str, ...]:
+        """The cells that one attribute of an event counts in."""
+        words, number = self._words.get(name), self._numbers.get(name)
         try:
-            for name, words in self._words:
-                if name in attributes:
-                    found = words(attributes[name])
-                    if counted is not None and name in counted:
-                        start = f"{kind}{CELL_SEPARATOR}{name}{CELL_SEPARATOR}"
-                        cells += [start + word for word in found]
-            for name, number in self._numbers:
-                if name in attributes:
-                    number(attributes[name])
+            if words is not None:
+                found = words(value)
+                if name in self._counted.get(kind, ()):
+                    start = f"{kind}{CELL_SEPARATOR}{name}{CELL_SEPARATOR}"
+                    return tuple([start + word for word in found])
+            elif number is not None:
+                number(value)
         except AttributeValueError as error:
             raise AttributeFaultError(name, str(error)) from None
-        return cells
+        return ()
 
     def evidence(self, profile: Profile) -> list[Tally]:
         """For each rule, the user's counts over the whole window."""
@@ -147,10 +158,11 @@ class RulePlan:
         return found is None or self.rules[found.rule].ends(evidence.share, evidence.views)
 
 
+_Name = TypeVar("_Name")
 _Known = TypeVar("_Known")
 
 
-def _remember(known: dict[str, _Known], name: str, found: _Known) -> None:
+def _remember(known: dict[_Name, _Known], name: _Name, found: _Known) -> None:
     """Keep what was found out about a name; the names are users' words, so bounded."""
     if len(known) >= NAMES_MAX:
         known.clear()

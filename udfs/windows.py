@@ -5,7 +5,7 @@ above floor(T / P) - W/P, so the pane of index p leaves at exactly (p + W/P) * P
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -49,12 +49,6 @@ _decode = msgspec.msgpack.Decoder(list[int]).decode
 def next_boundary(profile: Profile, window: Window) -> int | None:
     """When the oldest pane leaves, in epoch ms; None when there is no pane."""
     return None if profile.oldest_pane < 0 else window.leaves_at(profile.oldest_pane)
-
-
-def count(profile: Profile, names: Sequence[str]) -> int:
-    """What the cells of these names count together over the window."""
-    cells, totals = profile.cells, profile.totals
-    return sum([totals[cells.index(name)] for name in names if name in cells])
 
 
 def cell_index(profile: Profile, name: str) -> int:
@@ -106,12 +100,11 @@ def drop_oldest(profile: Profile) -> None:
         profile.open_pane = profile.oldest_pane = -1
 
 
-def panes(profile: Profile) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Every pane, oldest first: its index and its (cell, count) pairs."""
-    for counts in _closed(profile.closed):
-        yield counts[0], [(counts[at], counts[at + 1]) for at in range(1, len(counts), 2)]
+def panes(profile: Profile) -> Iterator[list[int]]:
+    """Every pane, oldest first: [index, cell, count, cell, count, ...]."""
+    yield from _closed(profile.closed)
     if profile.open_pane >= 0:
-        yield profile.open_pane, [(i, n) for i, n in enumerate(profile.open_counts) if n]
+        yield _flat(profile.open_pane, enumerate(profile.open_counts))
 
 
 def _open(profile: Profile, pane: int) -> None:
@@ -119,7 +112,7 @@ def _open(profile: Profile, pane: int) -> None:
     if profile.open_pane < 0:
         profile.oldest_pane = pane
     else:
-        profile.closed += _pack(profile.open_pane, enumerate(profile.open_counts))
+        profile.closed += _framed(_flat(profile.open_pane, enumerate(profile.open_counts)))
         profile.open_counts = [0] * len(profile.open_counts)
     profile.open_pane = pane
 
@@ -151,8 +144,8 @@ def _closed(packed: bytes) -> Iterator[list[int]]:
         start = end
 
 
-def _pack(pane: int, counts: Iterator[tuple[int, int]] | enumerate[int]) -> bytes:
-    return _framed([pane, *(number for pair in counts if pair[1] for number in pair)])
+def _flat(pane: int, counts: Iterable[tuple[int, int]]) -> list[int]:
+    return [pane, *(number for pair in counts if pair[1] for number in pair)]
 
 
 def _framed(counts: list[int]) -> bytes:

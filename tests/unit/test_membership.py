@@ -1,5 +1,6 @@
 """TrackMembership's decisions, by example."""
 
+import msgspec
 import pytest
 
 from schemas.rulesets import ShareRule
@@ -322,3 +323,30 @@ def test_the_version_of_a_user_who_changed_is_kept_for_ever():
     assert user.profile.version == 2
     user.views(900 * HOUR, *["electric"] * 3)
     assert [c.version for c in user.changes] == [1, 2, 3]
+
+
+def test_a_set_is_published_again_when_somebody_asks_though_nothing_changed():
+    user = Follower()
+    user.views(0, "ev", "ev", "ev")
+    before = user.segments
+    outcome = user.republish()
+    assert outcome.publication.changes == ()
+    assert [s.segment for s in outcome.publication.current.segments] == before == [ELECTRIC]
+    assert outcome.wake_at == user.tracking.plan.window.leaves_at(START // HOUR)
+
+
+def test_a_set_asked_for_is_decided_by_the_rules_of_now():
+    user = Follower()
+    user.views(0, "ev", "ev", "ev")
+    user.next_run(plan(msgspec.structs.replace(RULE, min_views=4)))
+    outcome = user.republish()
+    assert [c.change for c in outcome.publication.changes] == ["leave"]
+    assert outcome.publication.current.segments == ()
+
+
+def test_an_empty_set_is_published_for_a_user_who_is_asked_for_and_unknown():
+    user = Follower(store_is_new=False)
+    outcome = user.republish()
+    assert outcome.publication.current.segments == ()
+    assert (outcome.publication.current.version, outcome.wake_at) == (0, None)
+    assert user.kept is None

@@ -7,14 +7,15 @@ import msgspec
 import pytest
 
 from schemas.changes import Change, decode_change
+from schemas.commands import Command, Republish
 from schemas.errors import UnknownSchemaVersionError
 from schemas.events import Event
 from schemas.outputs import LateEvent, Reject
-from schemas.segments import UserSegments, decode_user_segments
+from schemas.segments import decode_user_segments
 from schemas.state import Profile, decode_profile, encode_profile
 from udfs import windows
 from udfs.dedupe import contains, hash_of
-from udfs.outbox import Outbox, decode_outbox, encode_outbox
+from udfs.membership import published_set
 
 pytestmark = pytest.mark.unit
 
@@ -26,22 +27,12 @@ def written_down(name):
 
 
 def golden_profile():
+    """The profile as written down, by field names; its layout has places instead."""
     return msgspec.convert(list(written_down("state-v1.json")["profile"].values()), Profile)
-
-
-def golden_outbox():
-    """The outbox as written down, by field names; its layout has places instead."""
-    fields = written_down("outbox-v1.json")
-    return Outbox(
-        msgspec.convert(fields.pop("current"), UserSegments),
-        tuple(msgspec.convert(fields.pop("changes"), list[Change])),
-        **fields,
-    )
 
 
 def test_the_written_down_profile_has_the_fields_of_a_profile():
     assert tuple(written_down("state-v1.json")["profile"]) == Profile.__struct_fields__
-    assert tuple(written_down("outbox-v1.json")) == Outbox.__struct_fields__
 
 
 def test_golden_state_is_read_as_it_was_written():
@@ -55,10 +46,12 @@ def test_state_is_written_as_the_golden_bytes():
 def test_golden_state_means_what_is_written_beside_it():
     meaning = written_down("state-v1.json")["meaning"]
     profile = decode_profile((GOLDEN / "state-v1.bin").read_bytes())
-    panes = {str(pane): dict(counts) for pane, counts in windows.panes(profile)}
     named = {
-        pane: {profile.cells[cell].replace("\x1f", "|"): count for cell, count in counts.items()}
-        for pane, counts in panes.items()
+        str(pane): {
+            profile.cells[cell].replace("\x1f", "|"): count
+            for cell, count in zip(counts[::2], counts[1::2], strict=True)
+        }
+        for pane, *counts in windows.panes(profile)
     }
     assert named == meaning["panes"]
     assert [contains(profile.seen, hash_of(name)) for name in meaning["seen"]] == [True, True]
@@ -68,20 +61,11 @@ def test_golden_state_means_what_is_written_beside_it():
     )
 
 
-def test_golden_outbox_is_read_as_it_was_written():
-    assert decode_outbox((GOLDEN / "outbox-v1.bin").read_bytes()) == golden_outbox()
-
-
-def test_an_outbox_is_written_as_the_golden_bytes():
-    assert encode_outbox(golden_outbox()) == (GOLDEN / "outbox-v1.bin").read_bytes()
-
-
 @pytest.mark.parametrize("layout", [b"", b"\x00", b"\x02", b"\xff"])
 def test_an_unknown_layout_is_refused(layout):
-    for name, decode in (("state-v1.bin", decode_profile), ("outbox-v1.bin", decode_outbox)):
-        damaged = layout + (GOLDEN / name).read_bytes()[1:] if layout else b""
-        with pytest.raises(UnknownSchemaVersionError, match="not readable here"):
-            decode(damaged)
+    golden = (GOLDEN / "state-v1.bin").read_bytes()
+    with pytest.raises(UnknownSchemaVersionError, match="not readable here"):
+        decode_profile(layout + golden[1:] if layout else b"")
 
 
 def test_damaged_state_is_told():
@@ -92,6 +76,16 @@ def test_damaged_state_is_told():
 def test_state_of_an_earlier_release_may_lack_the_newest_fields():
     profile = decode_profile(b"\x01" + msgspec.msgpack.encode([1_700_000_000_000, 4]))
     assert profile == Profile(1_700_000_000_000, version=4)
+
+
+def test_a_command_as_written_by_version_1():
+    line = (
+        b'{"command":"republish","command_id":"c1","user_id":"u1","issued_at":1770000000000,'
+        b'"schema_version":1}'
+    )
+    command = msgspec.json.decode(line, type=Command)
+    assert command == Republish(command_id="c1", user_id="u1", issued_at=1_770_000_000_000)
+    assert msgspec.json.encode(command) == line
 
 
 def test_a_change_as_written_by_version_1():
@@ -141,7 +135,7 @@ def test_a_reject_and_a_late_event_as_written_by_version_1():
     line = (
         b'{"reason":"missing_field","detail":"Object missing required field `user_id`",'
         b'"partition":0,"offset":17,"payload_bytes":2,"payload_base64":"e30=","field":"user_id",'
-        b'"schema_version":1}'
+        b'"topic":"view-events","schema_version":1}'
     )
     assert msgspec.json.encode(msgspec.json.decode(line, type=Reject)) == line
     line = (
@@ -156,10 +150,11 @@ def test_a_reject_and_a_late_event_as_written_by_version_1():
 @pytest.mark.parametrize("version", [0, 2, 99])
 def test_messages_of_an_unknown_version_are_refused(version):
     marked = b'"schema_version":%d' % version
-    change = msgspec.json.encode(golden_outbox().changes[0])
-    stored = msgspec.json.encode(golden_outbox().current)
+    pending = golden_profile().outbox.changes[0]
+    change = msgspec.json.encode(pending)
+    stored = msgspec.json.encode(published_set("u1", golden_profile()))
     with pytest.raises(UnknownSchemaVersionError, match=f"change: schema version {version}"):
         decode_change(change.replace(b'"schema_version":1', marked))
     with pytest.raises(UnknownSchemaVersionError, match=f"stored set: schema version {version}"):
         decode_user_segments(stored.replace(b'"schema_version":1', marked))
-    assert decode_change(change) == golden_outbox().changes[0]
+    assert decode_change(change) == pending

@@ -62,8 +62,11 @@ def test_users_are_spread_over_the_whole_range():
 
 def shown(profile):
     return {
-        pane: {profile.cells[cell]: count for cell, count in counts}
-        for pane, counts in windows.panes(profile)
+        pane: {
+            profile.cells[cell]: count
+            for cell, count in zip(counts[::2], counts[1::2], strict=True)
+        }
+        for pane, *counts in windows.panes(profile)
     }
 
 
