@@ -32,18 +32,17 @@ class OwnCode:
 
 def _load(release: str, packages: tuple[str, ...], module: str, name: str, state: bytes) -> Any:
     """Make the function anew from this job's own modules. Pickled by value: it imports nothing."""
-    loaded = getattr(sys, "_segstream_release", release)
-    sys._segstream_release = release  # type: ignore[attr-defined]
-    if release and loaded != release:
+    if release and getattr(sys, "_segstream_release", "") != release:
+        sys._segstream_release = release  # type: ignore[attr-defined]
         for found in [m for m in sys.modules if m.partition(".")[0] in packages]:
             del sys.modules[found]
         for path in [p for p in sys.path if os.path.basename(p).startswith("segstream-")]:
-            digest = ""
+            sys.path.remove(path)
             if os.path.isfile(path):
                 with open(path, "rb") as wheel:
                     digest = hashlib.file_digest(wheel, "sha256").hexdigest()
-            if digest != release:
-                sys.path.remove(path)
+                if digest == release:
+                    sys.path.insert(0, path)
         sys.path_importer_cache.clear()
         importlib.invalidate_caches()
     kind = getattr(importlib.import_module(module), name)
