@@ -18,6 +18,7 @@ from jobs.kafka_clients import (
     open_producer,
     reason,
 )
+from jobs.log_lines import LogError
 from schemas.events import Event, UserId
 from schemas.mapping import FieldMapping
 from udfs.intake import Intake, read_event, time_fault
@@ -108,6 +109,7 @@ def produce(
 
     Raises:
         BrokerError: no broker answers at the start.
+        LogError: from `records`, once what came before is acknowledged; a note says how much.
         TopicMissingError: there is no such topic.
     """
     partitions = count_partitions(bootstrap, topic)
@@ -161,12 +163,17 @@ class _Sender:
     def send_all(self, records: Iterable[Outgoing], stop: Callable[[], bool]) -> Delivery:
         left = iter(records)
         ended = False
-        while not (ended or self._failed or stop() or self._is_silent()):
-            turn = self._turn()
-            slice_ = list(islice(left, turn))
-            for record in slice_:
-                self._send(record)
-            ended = len(slice_) < turn
+        try:
+            while not (ended or self._failed or stop() or self._is_silent()):
+                turn = self._turn()
+                before = self._taken
+                for record in islice(left, turn):
+                    self._send(record)
+                ended = self._taken - before < turn
+        except LogError as error:
+            self._wait()
+            error.add_note(f"{self._taken:,} lines before it, {self._acknowledged:,} acknowledged")
+            raise
         self._wait()
         seconds = time.monotonic() - self._began
         sent = self._taken - self._too_large

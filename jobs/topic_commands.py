@@ -183,7 +183,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except (BrokerError, OSError, ValueError) as error:
-        fail(str(error))
+        fail("\n".join([str(error), *getattr(error, "__notes__", [])]))
 
 
 def _report_faults(faults: list[kafka_admin.TopicFault]) -> None:

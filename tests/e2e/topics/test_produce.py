@@ -128,6 +128,18 @@ def test_ctrl_c_ends_the_sending_once_what_was_sent_is_acknowledged(tmp_path, to
     assert f"stopped after {count:,} lines of the log" in said
 
 
+def test_what_precedes_damage_in_a_log_is_acknowledged_before_it_is_told(
+    tmp_path, topics, bootstrap
+):
+    path = write_log(tmp_path / "log.gz", [event_line(number) for number in range(20_000)])
+    path.write_bytes(path.read_bytes()[:-100])
+    said = segstream("produce", "--bootstrap", bootstrap, "--events", path, status=1)
+    assert "log.gz: Compressed file ended" in said
+    count = record_count(bootstrap)
+    assert count > 15_000
+    assert f"{count:,} lines before it, {count:,} acknowledged" in said
+
+
 def test_a_line_that_no_record_can_hold_is_told(tmp_path, topics, bootstrap):
     lines = [event_line(1), event_line(2, note="x" * 2_000_000), event_line(3)]
     path = write_log(tmp_path / "log.jsonl", lines)
