@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -97,12 +97,21 @@ class CassandraReader(SegmentReader):
 
     def _ask_for_users(self, opened: Opened, handover: Handover) -> None:
         asked, self._asked = self._asked, []
+        try:
+            neighbours = self._neighbours(opened, asked)
+        except Exception as error:  # Or whoever asked would wait on.
+            _Question(asked, handover).fail(error)
+            return
+        for together in neighbours:
+            for start in range(0, len(together), USERS_TOGETHER_MAX):
+                _Question(together[start : start + USERS_TOGETHER_MAX], handover).ask(opened)
+
+    def _neighbours(self, opened: Opened, asked: list[_Asked]) -> Iterable[list[_Asked]]:
+        """Who lives on the same nodes."""
         neighbours: defaultdict[frozenset[object], list[_Asked]] = defaultdict(list)
         for one in asked:
             neighbours[opened.nodes_of(self._url.keyspace, one.key)].append(one)
-        for together in neighbours.values():
-            for start in range(0, len(together), USERS_TOGETHER_MAX):
-                _Question(together[start : start + USERS_TOGETHER_MAX], handover).ask(opened)
+        return neighbours.values()
 
     async def _ask(
         self, opened: Opened, statement: PreparedStatement, *values: object
@@ -179,15 +188,16 @@ class _Question(NamedTuple):
             statement = BoundStatement(opened.statements.users, routing_key=self.asked[0].key)
             statement.bind(([one.user_id for one in self.asked],))
             future = opened.session.execute_async(statement)
-            future.add_callbacks(self._answer, self._fail)
+            future.add_callbacks(self._answer, self.fail)
         except Exception as error:  # Or whoever asked would wait on.
-            self._fail(error)
+            self.fail(error)
 
     def _answer(self, rows: Sequence[_Row]) -> None:
         documents: dict[str, bytes] = dict(rows)
         for one in self.asked:
             self.handover.put(documents.get(one.user_id), one.place)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Tell whoever asked that there is no answer."""
         for one in self.asked:
             self.handover.put(error, one.place)

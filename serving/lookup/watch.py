@@ -1,14 +1,16 @@
 """How far the job has come and whether it lives, asked once in a while for all lookups."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf
 
 from serving.lookup.answers import StaleReason, tail
 from serving.lookup.settings import LookupSettings
 from serving.lookup.store import JobProgress, SegmentReader, StoreError
+
+_log = logging.getLogger(__name__)
 
 
 class JobWatch:
@@ -62,8 +64,12 @@ class JobWatch:
         """Go on asking, for ever."""
         while True:
             await asyncio.sleep(self._settings.progress_seconds)
-            with suppress(StoreError):
+            try:
                 await self.ask()
+            except StoreError:
+                pass  # Answers say so once it has lasted.
+            except Exception:
+                _log.exception("the job's progress could not be made out")
 
     async def ask(self) -> None:
         """Ask the store now.
@@ -94,7 +100,9 @@ class JobWatch:
             age_seconds = max(0.0, self._wall_clock() - progress.written_at / 1000) if first else 0
             self._heard_at = now - age_seconds
             self._newest_write = progress.written_at
-        self._as_of = progress.as_of
+        if progress.written_at != 0 or not self.known:
+            # A store that was emptied does not undo how far the job had come.
+            self._as_of = progress.as_of
         self.known = True
 
     def _stand(self) -> None:
