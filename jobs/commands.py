@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs.generate import Shares, generate_log
+from jobs.log_lines import LogError
 from jobs.minicluster import JobFailedError, thread_mode_fault
 from jobs.run import RunRequest, TotalsMismatchError, run_log
-from jobs.survey import LogError, Survey, survey_log
+from jobs.survey import Survey, survey_log
 from schemas.durations import iso_time, parse_duration
 from schemas.errors import InvalidDocumentError
 from schemas.locations import sqlite_path

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from jobs.survey import LogError, Survey, survey_log
+from jobs.log_lines import LogError
+from jobs.survey import Survey, survey_log
 from schemas.mapping import parse_mapping
 from udfs.intake import Intake
 
