@@ -7,7 +7,7 @@ from typing import Any
 
 from serving.lookup.store import StoreError
 
-IN_FLIGHT_MAX = 4096
+IN_FLIGHT_MAX = 256
 
 
 class Handover:

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import sqlite3
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,22 +13,17 @@ import msgspec
 
 from schemas.changes import Change, decode_change
 from schemas.errors import UnknownSchemaVersionError
-from schemas.segments import UserSegments, decode_user_segments
+from schemas.segments import decode_user_segments
 from serving.lookup.handover import Handover
-from serving.lookup.store import JobProgress, SegmentReader, StoreError
+from serving.lookup.store import Found, JobProgress, SegmentReader, StoreError
 
 STORE_VERSION = 1
-USERS_TOGETHER_MAX = 100
 
 _Result = TypeVar("_Result")
 
 
 class SqliteReader(SegmentReader):
-    """Reads one file, in one thread of its own. A file put in its place is noticed at once.
-
-    All users that wait are read in one visit to the thread, many by one query: at each row SQLite
-    lets go of the interpreter, and a busy event loop takes it.
-    """
+    """Reads one file, in one thread of its own. A file put in its place is noticed at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,24 +31,18 @@ class SqliteReader(SegmentReader):
         self._inode = -1
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._handover: Handover | None = None
-        self._asked: deque[tuple[str, Handover, asyncio.Future[bytes | None]]] = deque()
-        self._visiting = False
 
-    async def read(self, user_id: str) -> UserSegments | None:
-        """The user's latest whole set."""
-        loop = asyncio.get_running_loop()
-        if self._handover is None or self._handover.loop is not loop:
-            self._handover = Handover(loop)
-        place = self._handover.place()
-        self._asked.append((user_id, self._handover, place))
-        if not self._visiting:
-            self._visiting = True
-            self._thread.submit(self._read_all)
-        document: bytes | None = await place
-        try:
-            return None if document is None else decode_user_segments(document)
-        except (msgspec.DecodeError, UnknownSchemaVersionError) as error:
-            raise StoreError(f"{self._path}: unreadable content: {error}") from error
+    async def read_many(self, user_ids: Sequence[str]) -> Mapping[str, Found]:
+        """Each user's latest whole set."""
+        # One query: at each of its own SQLite lets go of the interpreter, and a busy event loop
+        # takes it.
+        marks = ",".join("?" * len(user_ids))
+        query = f"SELECT user_id, document FROM user_segments WHERE user_id IN ({marks})"
+        documents: dict[str, bytes] = dict(await self._rows(query, *user_ids))
+        return {user_id: self._decoded(documents.get(user_id)) for user_id in user_ids}
+
+    def together(self, user_id: str) -> None:
+        """All users are in one file."""
 
     async def progress(self) -> JobProgress:
         """How far the run came. It has ended: nothing reads before."""
@@ -94,28 +82,37 @@ class SqliteReader(SegmentReader):
             self._thread.submit(self._connection.close)
         self._thread.shutdown()
 
-    def _read_all(self) -> None:
-        """Answer whoever waits, in the thread."""
-        self._visiting = False
-        while self._asked:
-            asked = [
-                self._asked.popleft() for _ in range(min(len(self._asked), USERS_TOGETHER_MAX))
-            ]
-            user_ids = [user_id for user_id, _, _ in asked]
-            try:
-                documents = self._ask(partial(_documents, user_ids))
-            except Exception as error:  # Or whoever asked would wait on.
-                for _, handover, place in asked:
-                    handover.put(error, place)
-            else:
-                for user_id, handover, place in asked:
-                    handover.put(documents.get(user_id), place)
-
     async def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         return await self._call(lambda connection: connection.execute(query, values).fetchall())
 
     async def _call(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask)
+        loop = asyncio.get_running_loop()
+        if self._handover is None or self._handover.loop is not loop:
+            self._handover = Handover(loop)
+        handover, place = self._handover, self._handover.place()
+        self._thread.submit(self._answer, ask, handover, place)
+        answer: _Result = await place
+        return answer
+
+    def _answer(
+        self,
+        ask: Callable[[sqlite3.Connection], object],
+        handover: Handover,
+        place: asyncio.Future[Any],
+    ) -> None:
+        """Answer one question, in the thread."""
+        try:
+            answer = self._ask(ask)
+        except Exception as error:  # Or whoever asked would wait on.
+            handover.put(error, place)
+        else:
+            handover.put(answer, place)
+
+    def _decoded(self, document: bytes | None) -> Found:
+        try:
+            return None if document is None else decode_user_segments(document)
+        except (msgspec.DecodeError, UnknownSchemaVersionError) as error:
+            return StoreError(f"{self._path}: unreadable content: {error}")
 
     def _ask(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
@@ -139,9 +136,3 @@ class SqliteReader(SegmentReader):
                 raise StoreError(f"{self._path}: not a segstream store of version {STORE_VERSION}")
             self._connection, self._inode = connection, inode
         return self._connection
-
-
-def _documents(user_ids: list[str], connection: sqlite3.Connection) -> dict[str, bytes]:
-    marks = ",".join("?" * len(user_ids))
-    query = f"SELECT user_id, document FROM user_segments WHERE user_id IN ({marks})"
-    return dict(connection.execute(query, user_ids).fetchall())

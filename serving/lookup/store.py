@@ -1,6 +1,6 @@
 """What the lookup asks of a store."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.changes import Change
@@ -23,11 +23,25 @@ class JobProgress(NamedTuple):
     written_at: int | None
 
 
+Found = UserSegments | StoreError | None
+"""What there is of one of several users who were asked for: their set, a fault, or nothing."""
+
+
 class SegmentReader(Protocol):
     """A store that is read. Every method raises StoreError when the store cannot answer."""
 
     async def read(self, user_id: str) -> UserSegments | None:
         """The user's latest whole set; None if nothing was ever stored."""
+        found = (await self.read_many((user_id,)))[user_id]
+        if isinstance(found, StoreError):
+            raise found
+        return found
+
+    async def read_many(self, user_ids: Sequence[str]) -> Mapping[str, Found]:
+        """The latest whole sets of several users, at least one, by one question."""
+
+    def together(self, user_id: str) -> Hashable:
+        """Users for whom this is the same are well read by one question. Never waits."""
 
     async def progress(self) -> JobProgress:
         """How far the job has come."""

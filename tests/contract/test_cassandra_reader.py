@@ -10,8 +10,7 @@ import pytest
 from jobs.stores.migrate import migrate
 from schemas.locations import CassandraUrl
 from schemas.progress import Progress
-from serving.lookup.cassandra_reader import USERS_TOGETHER_MAX, CassandraReader
-from serving.lookup.cassandra_session import Opened
+from serving.lookup.cassandra_reader import CassandraReader
 from serving.lookup.settings import LookupSettings
 from serving.lookup.store import JobProgress, StoreError
 from tests.unit.builders import START, change, publication, user_segments
@@ -71,52 +70,33 @@ def is_fresh(response: httpx.Response) -> bool:
 # Asking
 
 
-def test_users_asked_for_at_once_are_few_questions(filled):
-    users = [f"u{number}" for number in range(200)] + ["nobody", "u7", "'; --", "nul\0l"]
+def test_several_users_are_one_question_to_the_nodes_of_the_first(filled):
+    users = [f"u{number}" for number in range(30)] + ["nobody", "'; --", "nul\0l"]
 
     async def ask(reader):
         await reader.progress()
-        session, questions = reader._opened.session, []
+        session, sent = reader._opened.session, []
         execute = session.execute_async
-        session.execute_async = lambda *asked: questions.append(asked) or execute(*asked)
-        return await asyncio.gather(*map(reader.read, users)), len(questions)
+        session.execute_async = lambda question: sent.append(question) or execute(question)
+        found = await reader.read_many(users)
+        return found, [(one.keyspace, one.routing_key, one.is_idempotent) for one in sent]
 
-    found, questions = with_reader(filled.url, ask)
-    assert found[:200] == [user_segments(f"u{number}") for number in range(200)]
-    assert found[200:] == [None, user_segments("u7"), None, None]
-    assert questions == -(-len(users) // USERS_TOGETHER_MAX)
+    found, sent = with_reader(filled.url, ask)
+    known = {f"u{number}": user_segments(f"u{number}") for number in range(30)}
+    assert found == known | {"nobody": None, "'; --": None, "nul\0l": None}
+    assert sent == [(filled.url.keyspace, b"u0", True)]
 
 
-def test_users_of_different_nodes_are_different_questions(filled, monkeypatch):
-    monkeypatch.setattr(Opened, "nodes_of", lambda _, __, key: frozenset([key[-1] % 3]))
-
+def test_users_of_the_same_nodes_are_well_read_together(filled):
     async def ask(reader):
+        early = reader.together("u0")
         await reader.progress()
-        opened, questions = reader._opened, []
-        execute = opened.session.execute_async
+        nodes = reader._opened.cluster.metadata.all_hosts()
+        return early, reader.together("u0"), reader.together("nul\0l"), frozenset(nodes)
 
-        def note(statement):
-            questions.append((statement.routing_key, statement.values))
-            return execute(statement)
-
-        opened.session.execute_async = note
-        return await asyncio.gather(*(reader.read(f"u{n}") for n in range(9))), questions
-
-    found, questions = with_reader(filled.url, ask)
-    assert found == [user_segments(f"u{number}") for number in range(9)]
-    assert [key for key, _ in questions] == [b"u0", b"u1", b"u2"]
-
-
-def test_a_question_goes_to_the_nodes_of_its_first_user(filled):
-    async def ask(reader):
-        await reader.progress()
-        sent = []
-        execute = reader._opened.session.execute_async
-        reader._opened.session.execute_async = lambda s: sent.append(s) or execute(s)
-        await asyncio.gather(reader.read("u5"), reader.read("u6"))
-        return [(s.keyspace, s.routing_key, s.is_idempotent) for s in sent]
-
-    assert with_reader(filled.url, ask) == [(filled.url.keyspace, b"u5", True)]
+    early, one, other, nodes = with_reader(filled.url, ask)
+    assert early is None
+    assert one == other == nodes
 
 
 def test_a_document_that_is_none_spoils_only_its_user(filled):
@@ -124,12 +104,12 @@ def test_a_document_that_is_none_spoils_only_its_user(filled):
         session.execute("UPDATE user_segments SET document = 0x6e6f WHERE user_id = 'u1'")
 
     async def ask(reader):
-        return await asyncio.gather(*map(reader.read, ("u0", "u1", "u2")), return_exceptions=True)
+        return await reader.read_many(("u0", "u1", "u2"))
 
-    good, bad, other = with_reader(filled.url, ask)
-    assert (good, other) == (user_segments("u0"), user_segments("u2"))
-    assert isinstance(bad, StoreError)
-    assert "unreadable content" in str(bad)
+    found = with_reader(filled.url, ask)
+    assert (found["u0"], found["u2"]) == (user_segments("u0"), user_segments("u2"))
+    assert isinstance(found["u1"], StoreError)
+    assert "unreadable content" in str(found["u1"])
 
 
 def test_every_page_of_users_is_counted(filled):

@@ -1,7 +1,7 @@
 """The lookup app as a client meets it, over a real store or a reader made for one question."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from schemas.segments import Publication, UserSegments
 from serving.lookup.app import create_app
 from serving.lookup.settings import LookupSettings
 from serving.lookup.sqlite_reader import SqliteReader
-from serving.lookup.store import JobProgress, SegmentReader, StoreError
+from serving.lookup.store import Found, JobProgress, SegmentReader, StoreError
 from tests.unit.builders import user_segments
 
 # No test but those about it may depend on how quick the machine is.
@@ -72,6 +72,8 @@ class GatedReader(SegmentReader):
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.asked: list[str] = []
+        self.questions = 0
+        self.neighbours: Callable[[str], Hashable] = lambda _: None
         self.answered = asyncio.Event()
         self.given_up = asyncio.Event()
         self.broken = False
@@ -79,8 +81,9 @@ class GatedReader(SegmentReader):
         self.current: UserSegments | None = None
         self.job: JobProgress | StoreError | None = JobProgress(7, None)
 
-    async def read(self, user_id: str) -> UserSegments | None:
-        self.asked.append(user_id)
+    async def read_many(self, user_ids: Sequence[str]) -> dict[str, Found]:
+        self.asked += user_ids
+        self.questions += 1
         try:
             await self.gate.wait()
         except asyncio.CancelledError:
@@ -89,7 +92,10 @@ class GatedReader(SegmentReader):
         if self.broken:
             raise StoreError("broken for this test")
         self.answered.set()
-        return self.current or user_segments(user_id)
+        return {user_id: self.current or user_segments(user_id) for user_id in user_ids}
+
+    def together(self, user_id: str) -> Hashable:
+        return self.neighbours(user_id)
 
     async def progress(self) -> JobProgress:
         while self.job is None:

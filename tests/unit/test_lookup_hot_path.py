@@ -116,7 +116,7 @@ def test_what_is_escaped_once_is_taken_apart_once(user_id):
     async def run():
         async with app_client(GatedReader) as client:
             app = client._transport.app
-            app.lookups._cache._reader.gate.set()
+            app.lookups._cache._reads._reader.gate.set()
             return await client.get(f"/v1/users/{quote(user_id, safe='')}/segments")
 
     assert asyncio.run(run()).json()["user_id"] == user_id
