@@ -21,6 +21,7 @@ from tests.e2e.cluster_log import PARTITIONS, Part
 from tests.e2e.cluster_waiting import wait_until
 
 PARALLELISM = 2
+READY_WITHIN_S = 400.0
 
 _JOB_ID = re.compile(r"^[0-9a-f]{32}$", re.MULTILINE)
 _SERVES = re.compile(r"running on (http://[\d.]+:\d+)")
@@ -63,6 +64,7 @@ class RunningCluster:
             wait_until(lambda: not set(names) & set(admin.list_topics()), "the topics are gone")
         at = ("--bootstrap", self.bootstrap, "--partitions", PARTITIONS)
         command("topics", "create", *at)
+        self.rows(f"DROP KEYSPACE IF EXISTS {self.keyspace}")
         command("store", "migrate", "--store", self.store)
 
     def close(self) -> None:
@@ -94,8 +96,10 @@ class RunningCluster:
         command(*self._produces(part))
 
     @contextmanager
-    def producing(self, part: Part, rate: float) -> Iterator[None]:
-        """Produce a part of the log meanwhile, so many lines a second; then wait for its end."""
+    def producing(self, part: Part, seconds: float) -> Iterator[None]:
+        """Produce a part of the log meanwhile, over so many seconds; then wait for its end."""
+        with part.path.open("rb") as log:
+            rate = sum(1 for _ in log) / seconds
         with self._beside(*self._produces(part), "--rate", rate) as (producer, said):
             yield
             assert producer.wait(timeout=900) == 0, said.read_text()
@@ -116,10 +120,10 @@ class RunningCluster:
             f" FROM {self.keyspace}.job_progress WHERE job = 'segstream'"
         )
 
-    def has_reached(self, event_time_ms: int) -> bool:
-        """Whether event time has come so far in every subtask."""
+    def event_time_ms(self) -> int:
+        """How far event time has come in all subtasks; 0 before all have said so."""
         notes = self.progress()
-        return len(notes) == PARALLELISM and all(n.watermark >= event_time_ms for n in notes)
+        return min(n.watermark for n in notes) if len(notes) == PARALLELISM else 0
 
     @contextmanager
     def _beside(self, *wanted: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:

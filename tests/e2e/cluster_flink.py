@@ -43,10 +43,9 @@ class FlinkCluster:
         job = self.ask(f"/jobs/{job_id}")
         return {job["state"], *(one["status"] for one in job["vertices"])} == {"RUNNING"}
 
-    def restarts(self, job_id: str) -> int:
-        """How often a job was restarted."""
-        found = self.ask(f"/jobs/{job_id}/metrics?get=numRestarts")
-        return int(float(found[0]["value"])) if found else 0
+    def restarted_at(self, job_id: str) -> int:
+        """When a job was last restarted, in epoch ms; 0 if it never was."""
+        return int(self.ask(f"/jobs/{job_id}")["timestamps"]["RESTARTING"])
 
     def tracked(self, job_id: str) -> int:
         """How many records TrackMembership has read since its last start."""

@@ -67,6 +67,16 @@ def closing(folder: Path, parts: Sequence[Part], now_ms: int) -> tuple[Part, int
     return Part(path), end_ms
 
 
+def event_time_after(parts: Sequence[Part], now_ms: int) -> int:
+    """How far event time comes by these parts alone: as far as the partition most behind."""
+    latest_ms = dict.fromkeys(range(PARTITIONS), 0)
+    for event in (event for part in parts for event in part.events(now_ms)):
+        if event is not None:
+            partition = partition_of(event.user_id.encode(), PARTITIONS)
+            latest_ms[partition] = max(latest_ms[partition], event.occurred_at)
+    return min(latest_ms.values()) - DISORDER_MS
+
+
 def expected(ruleset: dict[str, Any], parts: Sequence[Part], end_ms: int, now_ms: int) -> Expected:
     """Recount a log."""
     recount = Recount(parse_ruleset(json.dumps(ruleset).encode()), store_is_new=False)

@@ -38,7 +38,7 @@ class Results(NamedTuple):
 
 def settle(cluster: RunningCluster, job_id: str, end_ms: int) -> None:
     """Wait until everything has been read, decided and committed."""
-    wait_until(lambda: cluster.has_reached(end_ms), "event time has reached the end")
+    wait_until(lambda: cluster.event_time_ms() >= end_ms, "event time has reached the end")
     cluster.flink.checkpoint(job_id)
     for topic in (SEGMENT_CHANGES, REJECTS, LATE_EVENTS):
         wait_until(lambda t=topic: _is_committed(cluster, t), f"{topic} has no open transaction")
@@ -88,11 +88,11 @@ def held_of(stored: UserSegments) -> Held:
 
 
 def differences(found: Results, wanted: Expected) -> dict[str, object]:
-    """What differs from the recount: empty counts and lists where nothing does."""
+    """What differs from the recount; empty where nothing does."""
     changes = Counter((c.user_id, c.segment, c.change, c.at) for c in found.changes)
     rejects = {(r.topic, r.partition, r.offset) for r in found.rejects}
     late = {(e.partition, e.offset) for e in found.late}
-    return {
+    compared = {
         "users": _some(u for u in wanted.sets if _held(found.answers[u]) != wanted.sets[u]),
         "as of": _some(u for u, a in found.answers.items() if a["as_of"] != wanted.end_ms),
         "stale": _some(u for u, a in found.answers.items() if a["stale"]),
@@ -102,12 +102,13 @@ def differences(found: Results, wanted: Expected) -> dict[str, object]:
         "rejects doubled": len(found.rejects) - len(rejects),
         "late": len(found.late) - wanted.late,
         "late doubled": len(found.late) - len(late),
-        **inconsistencies(found),
     }
+    return _told(compared) | inconsistencies(found)
 
 
 def inconsistencies(found: Results) -> dict[str, object]:
-    """Where the log of record, the sets and the history contradict each other or themselves."""
+    """Where the log of record, the sets and the history contradict each other or themselves; empty
+    where they do not."""
     versions, folded, broken = fold(found.changes)
     history = Counter(map(msgspec.json.encode, found.history))
     logged = Counter(map(msgspec.json.encode, found.changes))
@@ -115,7 +116,7 @@ def inconsistencies(found: Results) -> dict[str, object]:
         user: {s["segment"]: s["since"] for s in answer["segments"]}
         for user, answer in found.answers.items()
     }
-    return {
+    compared = {
         "changes that do not follow": broken[:5],
         "sets not folded": _some(u for u, held in since.items() if held != folded.get(u, {})),
         "versions": _some(
@@ -124,6 +125,7 @@ def inconsistencies(found: Results) -> dict[str, object]:
         "history missing": _first(logged - history),
         "history extra": _first(history - logged),
     }
+    return _told(compared)
 
 
 def fold(
@@ -149,11 +151,6 @@ def fold(
         else:
             held.pop(change.segment, None)
     return versions, folded, broken
-
-
-def nothing(found: dict[str, object]) -> bool:
-    """Whether nothing differs."""
-    return not any(found.values())
 
 
 def _answers(cluster: RunningCluster, users: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -185,6 +182,10 @@ def _decoded(cluster: RunningCluster, topic: str, kind: type[Any]) -> list[Any]:
 
 def _held(answer: dict[str, Any]) -> Held:
     return {s["segment"]: (s["score"], s["since"], s["valid_until"]) for s in answer["segments"]}
+
+
+def _told(compared: dict[str, object]) -> dict[str, object]:
+    return {name: found for name, found in compared.items() if found}
 
 
 def _some(users: Iterable[str]) -> list[str]:

@@ -5,9 +5,7 @@ from itertools import count
 import pytest
 
 from stack.servers import StackSpec, up
-from tests.e2e.cluster import PARALLELISM, RunningCluster
-
-READY_WITHIN_S = 400.0
+from tests.e2e.cluster import PARALLELISM, READY_WITHIN_S, RunningCluster
 
 _numbers = count(1)
 

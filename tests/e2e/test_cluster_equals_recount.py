@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.cluster import command
 from tests.e2e.cluster_log import Part, closing, expected
-from tests.e2e.cluster_results import await_sets, differences, nothing, results, settle
+from tests.e2e.cluster_results import await_sets, differences, results, settle
 from tests.e2e.test_equals_recount import CLICKS, CLOTHING
 
 pytestmark = pytest.mark.e2e
@@ -26,8 +26,7 @@ def hold_to_recount(cluster, ruleset, log):
     wanted = expected(ruleset, (log, last), end_ms, now_ms)
     settle(cluster, job_id, end_ms)
     await_sets(cluster, wanted.sets)
-    found = differences(results(cluster, wanted.sets), wanted)
-    assert nothing(found), found
+    assert differences(results(cluster, wanted.sets), wanted) == {}
     return wanted
 
 
