@@ -2,48 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
-from schemas.changes import Change
-from schemas.segments import Publication, UserSegments
+from jobs.stores.cassandra_messages import UserSet
 from udfs.outbox import CHANGES_MAX
 
 _ROW_BYTES = 100
-
-_json = msgspec.json.Encoder().encode
-
-
-class Unsent(NamedTuple):
-    """The latest set of a user and every change not yet stored. `refusals`: how often refused."""
-
-    ticket: int
-    current: UserSegments
-    changes: tuple[Change, ...]
-    refusals: int = 0
-
-    @property
-    def user_id(self) -> str:
-        return self.current.user_id
-
-
-class UserWrite(NamedTuple):
-    """One user as written: the documents of the set and of each change, by its version."""
-
-    unsent: Unsent
-    document: bytes
-    changes: tuple[tuple[int, bytes], ...]
-
-    @property
-    def user_id(self) -> str:
-        return self.unsent.user_id
-
-    @property
-    def size_bytes(self) -> int:
-        """About what the store counts as the size of this write."""
-        rows = (self.document, *(document for _, document in self.changes))
-        return sum(map(len, rows)) + _ROW_BYTES * len(rows)
 
 
 class UserQueue:
@@ -55,9 +20,9 @@ class UserQueue:
 
     def __init__(self, users_max: int) -> None:
         self._users_max = users_max
-        self._waiting: OrderedDict[str, Unsent] = OrderedDict()
-        self._taken: dict[str, Unsent] = {}
-        self._held: dict[str, Unsent] = {}
+        self._waiting: OrderedDict[str, UserSet] = OrderedDict()
+        self._taken: dict[str, UserSet] = {}
+        self._held: dict[str, UserSet] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -69,63 +34,60 @@ class UserQueue:
         """Whether `take_group` would give something."""
         return bool(self._waiting)
 
-    def put(self, ticket: int, publication: Publication) -> bool:
+    def put(self, user_set: UserSet) -> bool:
         """Take a user's set; False if there is no room for it."""
-        unsent = Unsent(ticket, publication.current, publication.changes)
-        user_id = unsent.user_id
+        user_id = user_set.user_id
         taken = self._taken.get(user_id)
-        if taken is not None and taken.ticket == ticket:
+        if taken is not None and taken.ticket == user_set.ticket:
             return True
         queue = self._waiting if taken is None else self._held
         older = queue.get(user_id)
         if older is not None:
-            queue[user_id] = _merge(older, unsent)
+            queue[user_id] = _merge(older, user_set)
         elif len(self._waiting) + len(self._held) < self._users_max:
-            queue[user_id] = unsent
+            queue[user_id] = user_set
         else:
             return False
         return True
 
-    def take_group(self, users_max: int, bytes_max: int) -> list[UserWrite]:
+    def take_group(self, users_max: int, bytes_max: int) -> list[UserSet]:
         """The users to write in one request, the oldest first. One refused before goes alone."""
-        group: list[UserWrite] = []
+        group: list[UserSet] = []
         room_bytes = bytes_max
         while self._waiting and len(group) < users_max:
-            user_id, unsent = self._waiting.popitem(last=False)
-            write = _encode(unsent)
-            room_bytes -= write.size_bytes
-            if group and (room_bytes < 0 or unsent.refusals or group[0].unsent.refusals):
-                self._waiting[user_id] = unsent
-                self._waiting.move_to_end(user_id, last=False)
+            user_id, user_set = next(iter(self._waiting.items()))
+            room_bytes -= _size_bytes(user_set)
+            if group and (room_bytes < 0 or user_set.refusals or group[0].refusals):
                 break
-            self._taken[user_id] = unsent
-            group.append(write)
+            del self._waiting[user_id]
+            self._taken[user_id] = user_set
+            group.append(user_set)
         return group
 
-    def release(self, group: Sequence[UserWrite]) -> None:
+    def release(self, group: Sequence[UserSet]) -> None:
         """These are done with: what was held back for their users may go."""
-        for write in group:
-            del self._taken[write.user_id]
-            held = self._held.pop(write.user_id, None)
+        for user_set in group:
+            del self._taken[user_set.user_id]
+            held = self._held.pop(user_set.user_id, None)
             if held is not None:
-                self._waiting[write.user_id] = held
+                self._waiting[user_set.user_id] = held
 
-    def put_back(self, group: Sequence[UserWrite], refused: bool) -> None:
+    def put_back(self, group: Sequence[UserSet], refused: bool) -> None:
         """These did not reach the store (or were `refused` by it) and wait again."""
-        for write in group:
-            unsent = self._taken.pop(write.user_id)
-            held = self._held.pop(write.user_id, None)
-            unsent = unsent if held is None else _merge(unsent, held)
-            self._waiting[write.user_id] = unsent._replace(refusals=unsent.refusals + refused)
+        for user_set in group:
+            del self._taken[user_set.user_id]
+            held = self._held.pop(user_set.user_id, None)
+            latest = user_set if held is None else _merge(user_set, held)
+            self._waiting[user_set.user_id] = replace(latest, refusals=latest.refusals + refused)
 
 
-def _merge(older: Unsent, newer: Unsent) -> Unsent:
+def _merge(older: UserSet, newer: UserSet) -> UserSet:
     """The newer set with the changes of both."""
-    changes = {change.version: change for change in (*older.changes, *newer.changes)}
-    kept = tuple(changes.values())[-CHANGES_MAX:]
-    return Unsent(newer.ticket, newer.current, kept, older.refusals)
+    changes = tuple(dict((*older.changes, *newer.changes)).items())
+    return replace(newer, changes=changes[-CHANGES_MAX:], refusals=older.refusals)
 
 
-def _encode(unsent: Unsent) -> UserWrite:
-    changes = tuple((change.version, _json(change)) for change in unsent.changes)
-    return UserWrite(unsent, _json(unsent.current), changes)
+def _size_bytes(user_set: UserSet) -> int:
+    """About what the store counts as the size of writing this."""
+    documents = (user_set.document, *(document for _, document in user_set.changes))
+    return sum(map(len, documents)) + _ROW_BYTES * len(documents)

@@ -1,4 +1,4 @@
-"""The thread beside the operator that brings sets to Cassandra."""
+"""Brings what the operator published to Cassandra, and tells what has arrived there."""
 
 import logging
 import random
@@ -9,53 +9,34 @@ from functools import partial
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-import msgspec
 from cassandra import OperationTimedOut
 from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.query import BatchStatement, BoundStatement
 
 from jobs.stores.cassandra_limits import Breaker, RateCap
-from jobs.stores.cassandra_queue import UserQueue, UserWrite
+from jobs.stores.cassandra_messages import (
+    Flush,
+    Flushed,
+    FromStore,
+    ProgressNote,
+    RuleSetNote,
+    Stored,
+    ToStore,
+    UserSet,
+    WriterCounts,
+    WriterJob,
+)
+from jobs.stores.cassandra_queue import UserQueue
 from jobs.stores.cassandra_session import Rows, StoreSession, fault_text
 from jobs.stores.cassandra_timestamps import WriteTimestamps, is_far_ahead
-from schemas.locations import CassandraUrl
 from schemas.progress import Progress
-from schemas.segments import Publication
 
 REFUSALS_MAX = 3
 WARN_EVERY_S = 60.0
 NO_ANSWER = (NoHostAvailable, OperationTimedOut, ConnectionException)
 
 log = logging.getLogger(__name__)
-
-
-class WriterSettings(msgspec.Struct, frozen=True):
-    """How a writer goes about it; the defaults are those measured to be right.
-
-    What comes within `gather_s` is sent together, `users_per_request` in one request but no more
-    than `request_bytes_max` (Cassandra warns of batches above 5 KiB or ten partitions).
-    """
-
-    gather_s: float = 0.02
-    users_per_request: int = 8
-    request_bytes_max: int = 4_096
-    requests_in_flight_max: int = 64
-    writes_per_s_max: float = 1_500.0
-    users_waiting_max: int = 50_000
-    users_remembered_max: int = 200_000
-    request_timeout_s: float = 3.0
-    flush_wait_s: float = 30.0
-    close_wait_s: float = 2.0
-
-
-class WriterCounts(msgspec.Struct):
-    """What a writer did since it was opened, in users (`failures`: in requests)."""
-
-    stored: int = 0
-    failures: int = 0
-    dropped: int = 0
-    far_ahead: int = 0
 
 
 class _Answer(NamedTuple):
@@ -69,60 +50,70 @@ class _Answer(NamedTuple):
 class Inbox:
     """What other threads leave for the sender's.
 
-    There is no lock: each is appended whole by one thread and taken whole by the other.
+    There is no lock: a deque is appended to by one thread and emptied by another as a whole.
     """
 
     def __init__(self) -> None:
-        self.sent: deque[tuple[int, Publication]] = deque()
-        self.rulesets: deque[tuple[int, bytes]] = deque()
-        self.progress: deque[Progress] = deque(maxlen=1)
-        self.flushes: deque[Event] = deque()
+        self.messages: deque[ToStore] = deque()
         self.answers: deque[_Answer] = deque()
         self.closing = False
         self._wake = Event()
         self._resting = False
 
-    def nudge(self) -> None:
-        """Wake the sender if it rests. Waking it costs more than looking."""
+    def put(self, message: ToStore) -> None:
+        """Leave a message, and wake the sender if it rests."""
+        self.messages.append(message)
         if self._resting:
             self._wake.set()
+
+    def close(self) -> None:
+        """Have the sender end soon."""
+        self.closing = True
+        self._wake.set()
 
     def rest(self) -> None:
         """Wait until there is something. What comes in between is seen by one side or the other."""
         self._wake.clear()
         self._resting = True
-        if not (self.sent or self.rulesets or self.progress or self.flushes or self.closing):
+        if not self.messages and not self.closing:
             self._wake.wait()
         self._resting = False
 
 
 class Sender:
-    """Takes what has gathered, a few times a second dozens, and sends it in few requests.
+    """Takes what has gathered, and sends it in few requests: a few times a second many at once.
 
-    Everything here but `stored` belongs to this thread: the driver's own only append answers. Each
-    turn of another thread keeps the operator waiting, so there are few, and each does much.
+    All of it runs in one thread, the caller of `run`; the driver's threads only append answers to
+    the inbox. `tell` is called in that thread too.
     """
 
     def __init__(
-        self, url: CassandraUrl, settings: WriterSettings, inbox: Inbox, now_us: Callable[[], int]
+        self,
+        job: WriterJob,
+        inbox: Inbox,
+        tell: Callable[[FromStore], object],
+        now_us: Callable[[], int],
     ) -> None:
-        self._url = url
-        self._settings = settings
+        self._url = job.url
+        self._settings = job.settings
         self._inbox = inbox
+        self._tell = tell
         self._now_us = now_us
-        self._queue = UserQueue(settings.users_waiting_max)
-        self._timestamps = WriteTimestamps(settings.users_remembered_max)
+        self._queue = UserQueue(job.settings.users_waiting_max)
+        self._rulesets: deque[RuleSetNote] = deque()
+        self._progress: Progress | None = None
+        self._flushes: list[tuple[Flush, float]] = []
+        self._timestamps = WriteTimestamps(job.settings.users_remembered_max)
         self._progress_timestamps = WriteTimestamps(rows_max=1)
         self._breaker = Breaker(random.random)
-        self._rate = RateCap(settings.writes_per_s_max, time.monotonic())
+        self._rate = RateCap(job.settings.writes_per_s_max, time.monotonic())
         self._session: StoreSession | None = None
         self._connecting: Thread | None = None
         self._in_flight = 0
-        self._flushes: list[Event] = []
+        self._stored: list[tuple[str, int]] = []
+        self._counts = WriterCounts()
+        self._fault = ""
         self._warned_at_s = -WARN_EVERY_S
-        self.stored: dict[str, int] = {}
-        self.counts = WriterCounts()
-        self.fault = ""
 
     def run(self) -> None:
         """Send until the inbox is closing."""
@@ -131,45 +122,69 @@ class Sender:
                 if not self._pass():
                     self._inbox.rest()
                 time.sleep(self._settings.gather_s)
-        except Exception:
-            self.fault = f"{self._url}: the sending thread broke down"
-            log.exception(self.fault)
         finally:
-            self._disconnect()
+            if self._connecting is not None:
+                self._connecting.join()
+            if self._session is not None:
+                self._session.close()
 
     def _pass(self) -> bool:
-        """Take what has come and send what may go; whether anything is left to do."""
+        """Take what has come, send what may go, tell what was stored; whether anything is left."""
         inbox = self._inbox
-        # Flushes first: what was sent before one is then taken before it is looked at.
-        while inbox.flushes:
-            self._flushes.append(inbox.flushes.popleft())
         while inbox.answers:
             self._hear(inbox.answers.popleft())
-        while inbox.sent:
-            if not self._queue.put(*inbox.sent.popleft()):
-                self.counts.dropped += 1
+        while inbox.messages:
+            self._take(inbox.messages.popleft())
         if self._session is None:
             self._connect()
         else:
             self._send(self._session)
-        if self._in_flight or inbox.rulesets or inbox.progress or not self._queue.is_empty:
-            return True
-        for flush in self._flushes:
-            flush.set()
-        self._flushes.clear()
-        return False
+        if self._stored:
+            self._tell(Stored(self._stored, self._counts))
+            self._stored = []
+        busy = bool(self._in_flight or self._rulesets or self._progress or not self._queue.is_empty)
+        self._end_flushes(busy)
+        return busy
+
+    def _take(self, message: ToStore) -> None:
+        match message:
+            case UserSet():
+                if not self._queue.put(message):
+                    self._counts.dropped += 1
+            case RuleSetNote():
+                self._rulesets.append(message)
+            case ProgressNote():
+                self._progress = message.progress
+            case Flush():
+                self._flushes.append((message, time.monotonic() + message.wait_s))
+
+    def _end_flushes(self, busy: bool) -> None:
+        """Answer the flushes that have ended, well or not."""
+        dropped, left = self._counts.dropped, []
+        for flush, until_s in self._flushes:
+            if busy and time.monotonic() < until_s:
+                left.append((flush, until_s))
+                continue
+            fault = ""
+            if busy:
+                said = self._fault or f"{self._url}: the store is slow"
+                fault = f"not everything is stored after {flush.wait_s:g} s. {said}"
+            elif dropped:
+                fault = f"{self._url}: {dropped} sets were given up. {self._fault}"
+            self._tell(Flushed(flush.number, fault, self._counts))
+        self._flushes = left
 
     def _hear(self, answer: _Answer) -> None:
         self._in_flight -= 1
         was_open = self._breaker.is_open
         if answer.failed:
-            self.counts.failures += 1
-            self.fault = fault_text(self._url, answer.value)
+            self._counts.failures += 1
+            self._fault = fault_text(self._url, answer.value)
             self._breaker.failed(time.monotonic())
         else:
             self._breaker.succeeded()
         if self._breaker.is_open and not was_open:
-            log.warning("%s. Segments wait until the store takes them", self.fault)
+            log.warning("%s. Segments wait until the store takes them", self._fault)
         elif was_open and not self._breaker.is_open:
             log.warning("%s: the store takes segments again", self._url)
         answer.hear(answer.value)
@@ -194,18 +209,12 @@ class Sender:
         else:
             self._inbox.answers.append(_Answer(_ignore, None, failed=False))
 
-    def _disconnect(self) -> None:
-        if self._connecting is not None:
-            self._connecting.join()
-        if self._session is not None:
-            self._session.close()
-
     def _send(self, session: StoreSession) -> None:
-        inbox = self._inbox
-        while inbox.rulesets and self._may_send():
-            self._send_ruleset(session, *inbox.rulesets.popleft())
-        if inbox.progress and self._may_send():
-            self._send_progress(session, inbox.progress.popleft())
+        while self._rulesets and self._may_send():
+            self._send_ruleset(session, self._rulesets.popleft())
+        if self._progress is not None and self._may_send():
+            self._send_progress(session, self._progress)
+            self._progress = None
         settings = self._settings
         left = self._rate.left(time.monotonic())
         while left and self._queue.has_waiting and self._may_send():
@@ -215,8 +224,8 @@ class Sender:
             self._rate.spend(len(group))
             self._send_users(session, group)
 
-    def _send_users(self, session: StoreSession, group: list[UserWrite]) -> None:
-        user_ids = [write.user_id for write in group]
+    def _send_users(self, session: StoreSession, group: list[UserSet]) -> None:
+        user_ids = [user_set.user_id for user_set in group]
         if all(map(self._timestamps.knows, user_ids)):
             self._write_users(session, group)
             return
@@ -231,43 +240,39 @@ class Sender:
             session,
             lambda: session.read_user_timestamps(user_ids),
             hear,
-            partial(self._not_stored, group),
+            partial(self._not_arrived, group),
         )
 
-    def _write_users(self, session: StoreSession, group: list[UserWrite]) -> None:
+    def _write_users(self, session: StoreSession, group: list[UserSet]) -> None:
         now_us = self._now_us()
-        writes = [(write, self._timestamps.take(write.user_id, now_us)) for write in group]
+        writes = [(each, self._timestamps.take(each.user_id, now_us)) for each in group]
         self._ask(
             session,
             lambda: session.write_users(writes),
-            lambda _: self._stored(group),
-            partial(self._not_stored, group),
+            lambda _: self._arrived(group),
+            partial(self._not_arrived, group),
         )
 
-    def _stored(self, group: list[UserWrite]) -> None:
+    def _arrived(self, group: list[UserSet]) -> None:
         self._queue.release(group)
-        self.counts.stored += len(group)
-        # Not asked for in a long time: to forget only has the outbox send again.
-        if len(self.stored) > self._settings.users_remembered_max:
-            self.stored.clear()
-        for write in group:
-            self.stored[write.user_id] = write.unsent.ticket
+        self._counts.stored += len(group)
+        self._stored += [(user_set.user_id, user_set.ticket) for user_set in group]
 
-    def _not_stored(self, group: list[UserWrite], error: Exception) -> None:
+    def _not_arrived(self, group: list[UserSet], error: Exception) -> None:
         """Try again, a refused group one by one. The outbox comes back to what is given up here."""
         refused = not isinstance(error, NO_ANSWER)
-        if refused and group[0].unsent.refusals >= REFUSALS_MAX:
+        if refused and group[0].refusals >= REFUSALS_MAX:
             self._queue.release(group)
-            self.counts.dropped += len(group)
+            self._counts.dropped += len(group)
         else:
             self._queue.put_back(group, refused)
 
-    def _send_ruleset(self, session: StoreSession, version: int, document: bytes) -> None:
+    def _send_ruleset(self, session: StoreSession, note: RuleSetNote) -> None:
         self._ask(
             session,
-            lambda: session.write_ruleset(version, document),
+            lambda: session.write_ruleset(note.version, note.document),
             _ignore,
-            lambda _: self._inbox.rulesets.append((version, document)),
+            lambda _: self._rulesets.append(note),
         )
 
     def _send_progress(self, session: StoreSession, progress: Progress) -> None:
@@ -294,7 +299,7 @@ class Sender:
         timestamps.learn(row, stored_us)
         now_us = self._now_us()
         if is_far_ahead(stored_us, now_us):
-            self.counts.far_ahead += 1
+            self._counts.far_ahead += 1
             if time.monotonic() - self._warned_at_s >= WARN_EVERY_S:
                 self._warned_at_s = time.monotonic()
                 log.warning(
@@ -302,7 +307,7 @@ class Sender:
                     " so far). Some clock is wrong; writes go on above the stored timestamp",
                     self._url,
                     (stored_us - now_us) // 60_000_000,
-                    self.counts.far_ahead,
+                    self._counts.far_ahead,
                 )
 
     def _ask(

@@ -29,7 +29,7 @@ from cassandra.query import (
     tuple_factory,
 )
 
-from jobs.stores.cassandra_queue import UserWrite
+from jobs.stores.cassandra_messages import UserSet
 from schemas.locations import CassandraUrl
 from schemas.progress import Progress
 
@@ -135,7 +135,7 @@ class StoreSession:
         """Asks for a row (user id, write timestamp in µs) for each of the users that is stored."""
         return self._statements.user_timestamps.bind((list(user_ids),))
 
-    def write_users(self, writes: Sequence[tuple[UserWrite, int]]) -> BatchStatement:
+    def write_users(self, writes: Sequence[tuple[UserSet, int]]) -> BatchStatement:
         """Writes each user's set and changes, all at the timestamp (µs) given for them.
 
         What is of one user is one mutation: its replicas take all of it or nothing.
@@ -143,10 +143,10 @@ class StoreSession:
         batch = BatchStatement(BatchType.UNLOGGED)
         batch.is_idempotent = True
         user, change = self._statements.user, self._statements.change
-        for write, timestamp_us in writes:
-            user_id = write.user_id
-            batch.add(user, (user_id, write.document, timestamp_us))
-            for version, document in write.changes:
+        for user_set, timestamp_us in writes:
+            user_id = user_set.user_id
+            batch.add(user, (user_id, user_set.document, timestamp_us))
+            for version, document in user_set.changes:
                 batch.add(change, (user_id, version, document, timestamp_us))
         return batch
 

@@ -1,16 +1,43 @@
-"""The distributed store: a keyspace of Cassandra, written beside the operator."""
+"""The distributed store: a keyspace of Cassandra, written by a process beside the operator."""
 
+import os
+import select
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from threading import Event, Thread
+from contextlib import suppress
+from fcntl import F_SETPIPE_SZ, fcntl
+from typing import IO
 
 import msgspec
 
-from jobs.stores.cassandra_sender import Inbox, Sender, WriterCounts, WriterSettings
+from jobs.stores.cassandra_messages import (
+    Flush,
+    Flushed,
+    PipeReader,
+    PipeWriter,
+    ProgressNote,
+    RuleSetNote,
+    Stored,
+    ToStore,
+    UserSet,
+    WriterCounts,
+    WriterJob,
+    WriterSettings,
+    decode_from_store,
+)
 from schemas.locations import CassandraUrl
 from schemas.progress import Progress
 from schemas.segments import Publication
 from udfs.outbox import SegmentWriter, StoreWriteError
+
+PIPE_BYTES = 1 << 20
+KEPT_BYTES_MAX = 16_000_000
+# So much longer than the process itself waits before it says that a flush failed.
+ANSWER_WAIT_S = 5.0
+
+_json = msgspec.json.Encoder().encode
 
 
 class CassandraLocation(msgspec.Struct, frozen=True):
@@ -24,85 +51,154 @@ class CassandraLocation(msgspec.Struct, frozen=True):
         return CassandraWriter(self.url, self.settings)
 
 
-def _wall_clock_us() -> int:
-    return time.time_ns() // 1_000
-
-
 class CassandraWriter(SegmentWriter):
-    """Hands everything to one thread of its own, which sends what has gathered.
+    """Hands everything to a process of its own, through pipes that it never waits for.
 
-    While the store is down sets wait in memory, the latest of each user, and go out when it is
-    back; what finds no room is left to the outbox, which sends again. All methods are called by
-    the operator's thread.
+    A thread would take turns with the operator in the same interpreter, and each turn would keep
+    the operator waiting. While the store is down sets wait in that process, the latest of each
+    user; what finds no room is left to the outbox, which sends again. If the process ends by
+    itself, using the writer raises StoreWriteError.
     """
 
-    def __init__(
-        self,
-        url: CassandraUrl,
-        settings: WriterSettings,
-        now_us: Callable[[], int] = _wall_clock_us,
-    ) -> None:
+    def __init__(self, url: CassandraUrl, settings: WriterSettings) -> None:
         self._url = url
         self._settings = settings
-        self._inbox = Inbox()
-        self._sender = Sender(url, settings, self._inbox, now_us)
-        self._thread = Thread(target=self._sender.run, name="store-sender", daemon=True)
-        self._thread.start()
+        self._process = subprocess.Popen(
+            [
+                _python(),
+                "-P",
+                "-m",
+                "jobs.stores.cassandra_process",
+                _json(WriterJob(url, settings)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            bufsize=0,
+        )
+        self._out = PipeWriter(_widened(self._process.stdin), KEPT_BYTES_MAX)
+        self._answers_descriptor = _widened(self._process.stdout)
+        os.set_blocking(self._answers_descriptor, False)
+        self._in = PipeReader(self._answers_descriptor)
+        self._stored: dict[str, int] = {}
+        self._flushes = 0
+        self._flushed: Flushed | None = None
+        self._dropped = 0
+        self._closed = False
+        self.counts = WriterCounts()
 
     @property
-    def counts(self) -> WriterCounts:
-        """What this writer did since it was opened."""
-        return self._sender.counts
+    def pid(self) -> int:
+        """The store process."""
+        return self._process.pid
 
     def send(self, ticket: int, publication: Publication) -> None:
-        """Leave one user's set for the sender. A store that is down is no error.
-
-        Raises:
-            StoreWriteError: the sender broke down, so nothing would ever be stored.
-        """
-        self._check_sender()
-        self._inbox.sent.append((ticket, publication))
-        self._inbox.nudge()
+        """Hand one user's set over. A store that is down is no error."""
+        current = publication.current
+        changes = tuple((change.version, _json(change)) for change in publication.changes)
+        if not self._put(UserSet(current.user_id, ticket, _json(current), changes)):
+            self._dropped += 1
 
     def stored(self, user_id: str) -> int:
         """The user's latest stored ticket, forgotten once it has been told."""
-        return self._sender.stored.pop(user_id, 0)
+        self._take_answers()
+        return self._stored.pop(user_id, 0)
 
     def note_progress(self, progress: Progress) -> None:
-        """Leave word of how far this subtask has come; only the latest is written."""
-        self._inbox.progress.append(progress)
-        self._inbox.nudge()
+        """Hand over how far this subtask has come; only the latest is written."""
+        self._put(ProgressNote(progress))
+        self._take_answers()
 
     def note_ruleset(self, version: int, document: bytes) -> None:
-        """Leave a rule set's document, which is sent until it is stored."""
-        self._inbox.rulesets.append((version, document))
-        self._inbox.nudge()
+        """Hand over a rule set's document, which is sent until it is stored."""
+        self._put(RuleSetNote(version, document))
 
     def flush(self) -> None:
-        """Wait until everything left for the sender is in the store.
+        """Wait until everything handed over is in the store.
 
         Raises:
             StoreWriteError: it is not after `flush_wait_s`, or some of it had to be given up.
         """
-        self._check_sender()
-        done = Event()
-        self._inbox.flushes.append(done)
-        self._inbox.nudge()
         wait_s = self._settings.flush_wait_s
-        if not done.wait(wait_s):
-            fault = self._sender.fault or f"{self._url}: the store is slow"
-            raise StoreWriteError(f"not everything is stored after {wait_s:g} s. {fault}")
-        if self.counts.dropped:
-            raise StoreWriteError(
-                f"{self._url}: {self.counts.dropped} sets were given up. {self._sender.fault}"
-            )
+        until_s = time.monotonic() + wait_s + ANSWER_WAIT_S
+        self._flushes += 1
+        self._put(Flush(self._flushes, wait_s))
+        while self._flushed is None or self._flushed.number != self._flushes:
+            if time.monotonic() > until_s:
+                raise StoreWriteError(f"{self._url}: the store process does not answer")
+            self._push()
+            select.select([self._answers_descriptor], [], [], 0.1)
+            self._take_answers()
+        if self._flushed.fault:
+            raise StoreWriteError(self._flushed.fault)
+        if self._dropped:
+            raise StoreWriteError(f"{self._url}: {self._dropped} sets found no room")
 
     def close(self) -> None:
-        """Let go of the cluster; what waits stays with the outbox."""
-        self._inbox.closing = True
-        self._inbox.nudge()
-        self._thread.join(self._settings.close_wait_s)
+        """Let go of the process; what waits in it stays with the outbox."""
+        self._closed = True
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(self._settings.close_wait_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-    def _check_sender(self) -> None:
-        if not self._thread.is_alive():
-            raise StoreWriteError(self._sender.fault or f"{self._url}: the writer is closed")
+    def _put(self, message: ToStore) -> bool:
+        self._check_open()
+        try:
+            return self._out.put(message)
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _push(self) -> None:
+        try:
+            self._out.push()
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _take_answers(self) -> None:
+        self._check_open()
+        with suppress(BlockingIOError):
+            while (taken := self._in.take()) is not None:
+                for message in taken:
+                    answer = decode_from_store(message)
+                    self.counts = answer.counts
+                    if isinstance(answer, Stored):
+                        self._stored.update(answer.tickets)
+                    else:
+                        self._flushed = answer
+            raise self._ended()
+        # Not asked for in a long time: to forget only has the outbox send again.
+        if len(self._stored) > self._settings.users_remembered_max:
+            self._stored.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreWriteError(f"{self._url}: the writer is closed")
+
+    def _ended(self) -> StoreWriteError:
+        code = self._process.wait()
+        return StoreWriteError(f"{self._url}: the store process ended with {code}; see its log")
+
+
+def _python() -> str:
+    """The interpreter of this Python. Inside a JVM `sys.executable` may be anything."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    inside = os.path.join(sys.base_prefix, "bin", name)
+    found = inside if os.access(inside, os.X_OK) else shutil.which(name)
+    if found is None:
+        raise StoreWriteError(
+            f"no {name} in {sys.base_prefix}/bin or on PATH for the store process"
+        )
+    return found
+
+
+def _widened(pipe: IO[bytes] | None) -> int:
+    """The descriptor of a pipe, made large where that is allowed."""
+    assert pipe is not None
+    with suppress(OSError):
+        fcntl(pipe.fileno(), F_SETPIPE_SZ, PIPE_BYTES)
+    return pipe.fileno()

@@ -8,11 +8,11 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import NamedTuple
 
-from cassandra import DriverException, InvalidRequest
+from cassandra import DriverException, InvalidRequest, WriteTimeout
 from cassandra.cluster import Cluster, NoHostAvailable, Session
 from cassandra.metadata import protect_name, protect_value
 from cassandra.pool import Host
@@ -26,10 +26,10 @@ REQUEST_TIMEOUT_S = 30.0
 REPLICAS_MAX_BY_DEFAULT = 3
 LOCK_VERSION = 0
 LOCK_TTL_S = 60
-LOCK_POLL_S = 0.2
+LOCK_POLL_S = 0.5
 
 _BOOKKEEPING = """
-    CREATE TABLE IF NOT EXISTS {}.schema_migrations (
+    CREATE TABLE IF NOT EXISTS {} (
         version int PRIMARY KEY, name text, checksum text, applied_at timestamp)"""
 
 
@@ -155,6 +155,7 @@ class _Schema:
 
     def __init__(self, url: CassandraUrl, cluster: Cluster) -> None:
         self._keyspace = protect_name(url.keyspace)
+        self._bookkeeping = f"{self._keyspace}.schema_migrations"
         self._url = url
         self._session: Session = cluster.connect()
         nodes = [node for node in cluster.metadata.all_hosts() if node.datacenter == url.datacenter]
@@ -183,7 +184,7 @@ class _Schema:
                 f" WITH replication = {{'class': 'NetworkTopologyStrategy', {replicas}}}"
             )
             say(f"made keyspace {self._url.keyspace} with replicas {replicas}")
-        self._change(_BOOKKEEPING.format(self._keyspace))
+        self._change(_BOOKKEEPING.format(self._bookkeeping))
 
     def _check_replication(
         self, found: Mapping[str, str], wanted: Mapping[str, int] | None
@@ -205,7 +206,7 @@ class _Schema:
         self._session.set_keyspace(self._url.keyspace)
         self._change(migration.statement)
         self._execute(
-            f"INSERT INTO {self._keyspace}.schema_migrations (version, name, checksum, applied_at)"
+            f"INSERT INTO {self._bookkeeping} (version, name, checksum, applied_at)"
             " VALUES (%s, %s, %s, toTimestamp(now()))",
             migration.version,
             migration.name,
@@ -216,13 +217,9 @@ class _Schema:
     def locked(self, say: Callable[[str], None]) -> Iterator[None]:
         """Hold the one lock. One whose holder died is free again after a minute."""
         holder = str(uuid.uuid4())
-        take = (
-            f"INSERT INTO {self._keyspace}.schema_migrations (version, name) VALUES (%s, %s)"
-            f" IF NOT EXISTS USING TTL {LOCK_TTL_S}"
-        )
         deadline_s = time.monotonic() + 2 * LOCK_TTL_S
         waits = False
-        while not self._execute(take, LOCK_VERSION, holder)[0][0]:
+        while not self._take_lock(holder):
             if time.monotonic() > deadline_s:
                 raise StoreSetupError(f"{self._url}: another migration does not end")
             if not waits:
@@ -232,11 +229,26 @@ class _Schema:
         try:
             yield
         finally:
-            self._execute(
-                f"DELETE FROM {self._keyspace}.schema_migrations WHERE version = %s IF name = %s",
-                LOCK_VERSION,
-                holder,
-            )
+            # Where this fails the lock ends by itself.
+            with suppress(WriteTimeout):
+                self._execute(
+                    f"DELETE FROM {self._bookkeeping} WHERE version = %s IF name = %s",
+                    LOCK_VERSION,
+                    holder,
+                )
+
+    def _take_lock(self, holder: str) -> bool:
+        take = (
+            f"INSERT INTO {self._bookkeeping} (version, name) VALUES (%s, %s)"
+            f" IF NOT EXISTS USING TTL {LOCK_TTL_S}"
+        )
+        try:
+            (row,) = self._execute(take, LOCK_VERSION, holder)
+        except WriteTimeout:
+            # Several at once may time out, and whether it was taken shows in the next attempt.
+            return False
+        applied, *found = row
+        return bool(applied) or holder in found
 
     def _execute(self, statement: str, *values: object) -> Rows:
         return list(self._session.execute(statement, values or None, host=self._node))

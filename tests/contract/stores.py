@@ -5,14 +5,25 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import Queue
 
 from cassandra.cluster import Session
 
-from jobs.stores.cassandra_sender import WriterSettings
+from jobs.stores.cassandra_messages import (
+    Flush,
+    Flushed,
+    FromStore,
+    UserSet,
+    WriterCounts,
+    WriterJob,
+    WriterSettings,
+)
+from jobs.stores.cassandra_sender import Inbox, Sender
 from jobs.stores.cassandra_session import make_cluster
-from jobs.stores.cassandra_store import CassandraLocation, CassandraWriter
+from jobs.stores.cassandra_store import CassandraLocation
 from jobs.stores.migrate import migrate
 from jobs.stores.sqlite_store import SqliteLocation, create_store, write_run
 from schemas.locations import CassandraUrl, parse_store
@@ -96,11 +107,27 @@ class CassandraStore:
         """One whose flush gives up soon."""
         return CassandraLocation(self.url, IMPATIENT)()
 
-    def writer_at(self, ahead_s: float) -> CassandraWriter:
-        """One whose clock goes before or (below 0) after the others'."""
-        return CassandraWriter(
-            self.url, SETTINGS, lambda: time.time_ns() // 1_000 + int(ahead_s * 1_000_000)
+    def write_at(self, ahead_s: float, *sets: UserSet) -> WriterCounts:
+        """Write as a writer does whose clock is before or (below 0) behind; what it counted."""
+        answers: Queue[FromStore] = Queue()
+        inbox = Inbox()
+        ahead_us = int(ahead_s * 1_000_000)
+        sender = Sender(
+            WriterJob(self.url, SETTINGS),
+            inbox,
+            answers.put,
+            lambda: time.time_ns() // 1_000 + ahead_us,
         )
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(sender.run)
+            for message in (*sets, Flush(1, STORED_WITHIN_S)):
+                inbox.put(message)
+            while not isinstance(answer := answers.get(timeout=2 * STORED_WITHIN_S), Flushed):
+                pass
+            inbox.close()
+            running.result()
+        assert not answer.fault
+        return answer.counts
 
     def reader(self) -> SegmentReader:
         return CassandraReader(self.url)

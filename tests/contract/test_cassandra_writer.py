@@ -2,14 +2,21 @@
 
 import asyncio
 import logging
+import os
 import pickle
+import re
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 
 import msgspec
+import psutil
 import pytest
 
-from jobs.stores.cassandra_sender import WriterSettings
+from jobs.stores import cassandra_store as cassandra_store_module
+from jobs.stores.cassandra_messages import UserSet, WriterSettings
 from jobs.stores.cassandra_store import CassandraLocation
 from jobs.stores.migrate import migrate
 from schemas.locations import CassandraUrl
@@ -41,41 +48,39 @@ def stored_versions(store, user_id="u1"):
         return [version for (version,) in rows]
 
 
-def written(store, *publications, ahead_s=0):
-    """Write by a new writer, as a job does after a failover; what it counted."""
-    with closing(store.writer_at(ahead_s)) as writer:
-        for ticket, one in enumerate(publications, 1):
-            writer.send(ticket, one)
-        writer.flush()
-        return writer.counts
+def user_set(version, change=None):
+    """What the writer makes of a publication."""
+    current = msgspec.json.encode(user_segments(version=version))
+    change = change or publication(version=version).changes[0]
+    return UserSet("u1", version, current, ((version, msgspec.json.encode(change)),))
 
 
 # Clocks
 
 
 def test_a_writer_whose_clock_is_an_hour_slow_still_wins(cassandra_store):
-    written(cassandra_store, publication(version=1))
-    written(cassandra_store, publication(version=2), ahead_s=-HOUR_S)
+    cassandra_store.write_at(0, user_set(1))
+    cassandra_store.write_at(-HOUR_S, user_set(2))
     assert stored_set(cassandra_store) == user_segments(version=2)
-    written(cassandra_store, publication(version=3), ahead_s=-2 * HOUR_S)
+    cassandra_store.write_at(-2 * HOUR_S, user_set(3))
     assert stored_set(cassandra_store) == user_segments(version=3)
 
 
 def test_by_its_slow_clock_alone_it_would_have_lost_unnoticed(cassandra_store):
-    written(cassandra_store, publication(version=1))
+    cassandra_store.write_at(0, user_set(1))
     slow_us = time.time_ns() // 1_000 - HOUR_S * 1_000_000
     with cassandra_store.session() as session:
         session.execute(
             "INSERT INTO user_segments (user_id, document) VALUES (%s, %s) USING TIMESTAMP %s",
-            ("u1", msgspec.json.encode(user_segments(version=2)), slow_us),
+            ("u1", user_set(2).document, slow_us),
         )
     assert stored_set(cassandra_store) == user_segments(version=1)
 
 
 def test_changes_that_a_replay_decides_otherwise_are_replaced(cassandra_store):
-    written(cassandra_store, publication(version=1))
+    cassandra_store.write_at(0, user_set(1))
     other = msgspec.structs.replace(publication(version=1).changes[0], segment="fuel_type=diesel")
-    written(cassandra_store, publication(version=1, changes=[other]), ahead_s=-HOUR_S)
+    cassandra_store.write_at(-HOUR_S, user_set(1, other))
     reader = cassandra_store.reader()
     assert asyncio.run(reader.changes("u1")) == [other]
     asyncio.run(reader.close())
@@ -97,10 +102,10 @@ def test_progress_of_a_slow_clock_is_seen_too(cassandra_store):
 
 def test_a_stored_time_far_in_the_future_is_told_and_counted(cassandra_store, caplog):
     with caplog.at_level(logging.WARNING):
-        assert written(cassandra_store, publication(), ahead_s=HOUR_S + 60).far_ahead == 0
+        assert cassandra_store.write_at(HOUR_S + 90, user_set(1)).far_ahead == 0
         assert not caplog.messages
-        assert written(cassandra_store, publication(version=2)).far_ahead == 1
-    assert "60 minutes ahead of this clock" in caplog.text or "61 minutes" in caplog.text
+        assert cassandra_store.write_at(0, user_set(2)).far_ahead == 1
+    assert re.search("6[01] minutes ahead of this clock", caplog.text)
     assert stored_set(cassandra_store) == user_segments(version=2)
 
 
@@ -202,6 +207,48 @@ def test_a_user_whom_the_store_refuses_holds_nobody_up(cassandra_store, odd_id):
 
 def test_a_user_with_very_many_changes_is_stored_whole(cassandra_store):
     changes = [c for n in range(1, 1_001) for c in publication(version=n).changes]
-    many = Publication(user_segments(version=1_000), tuple(changes))
-    assert written(cassandra_store, publication("u2"), many).failures == 0
+    with closing(cassandra_store.writer()) as writer:
+        writer.send(1, publication("u2"))
+        writer.send(1, Publication(user_segments(version=1_000), tuple(changes)))
+        writer.flush()
+        assert writer.counts.failures == 0
     assert stored_versions(cassandra_store) == list(range(1, 1_001))
+
+
+# The process
+
+
+def test_a_process_that_ends_by_itself_fails_the_operator():
+    with closing(CassandraLocation(NOBODY)()) as writer:
+        os.kill(writer.pid, signal.SIGKILL)
+        psutil.Process(writer.pid).wait(60)
+        for use in (lambda: writer.send(1, publication()), lambda: writer.stored("u1")):
+            with pytest.raises(StoreWriteError, match="the store process ended"):
+                use()
+
+
+OPEN_AND_WAIT = """
+import sys
+from tests.contract.test_cassandra_writer import NOBODY, CassandraLocation
+print(CassandraLocation(NOBODY)().pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_no_process_outlives_an_operator_that_was_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", OPEN_AND_WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as operator:
+        process = psutil.Process(int(operator.stdout.readline()))
+        operator.kill()
+        process.wait(60)
+
+
+def test_what_the_process_cannot_take_in_is_left_to_the_outbox_without_waiting(monkeypatch):
+    monkeypatch.setattr(cassandra_store_module, "KEPT_BYTES_MAX", 100_000)
+    with closing(CassandraLocation(NOBODY)()) as writer:
+        os.kill(writer.pid, signal.SIGSTOP)
+        for number in range(10_000):
+            writer.send(1, publication(f"u{number}"))
+        assert writer.stored("u1") == 0
+        os.kill(writer.pid, signal.SIGKILL)
