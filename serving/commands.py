@@ -141,7 +141,7 @@ def _opener(store: str, timeout_s: float = ONE_SHOT_TIMEOUT_S) -> Callable[[], S
             CassandraReader,
         )
     except ModuleNotFoundError as error:
-        _fail(f"{store} needs the extra `cassandra`: pip install 'segstream[cassandra]' ({error})")
+        _fail(f"{store} needs the extra `serving`: pip install 'segstream[serving]' ({error})")
     return lambda: CassandraReader(location, timeout_s)
 
 

@@ -17,7 +17,7 @@ from serving.lookup.watch import JobWatch
 
 JSON = "application/json"
 REFRESHES_A_LIFE = 8
-REFRESH_AT_AGE = 6 / 8
+REFRESH_AT_AGE = 1 / 2
 
 
 class Reply(NamedTuple):
