@@ -125,6 +125,10 @@ class RunningCluster:
         notes = self.progress()
         return min(n.watermark for n in notes) if len(notes) == PARALLELISM else 0
 
+    def told_at_ms(self) -> int:
+        """When all subtasks had last told their progress, by their clocks."""
+        return min((n.written_at for n in self.progress()), default=0)
+
     @contextmanager
     def _beside(self, *wanted: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         """Run a command beside the test: its process, and the file with what it prints."""

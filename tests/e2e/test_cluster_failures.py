@@ -135,9 +135,7 @@ def log(cluster):
 
 def test_one_server_after_another_fails_and_the_release_changes(cluster, log):
     found = play(
-        cluster,
-        log,
-        (kill_a_task_manager, stop_kafka(8), kill_cassandra(10), next_release(2)),
+        cluster, log, (kill_a_task_manager, stop_kafka(8), kill_cassandra(10), next_release(2))
     )
     assert told_by_release(found, 2)
 
