@@ -147,7 +147,7 @@ def _topic_sink(
     return sink
 
 
-def _records_of(config: JobConfig, topic: str, idle_ms: int) -> str:
+def _records_of(config: JobConfig, topic: str, idle_ms: int | None) -> str:
     """The options of a topic of keyed records."""
     return sql.options(
         {
@@ -169,9 +169,10 @@ def _topic(config: JobConfig, topic: str) -> dict[str, object]:
     }
 
 
-def _read(idle_ms: int) -> dict[str, object]:
+def _read(idle_ms: int | None) -> dict[str, object]:
+    idle = {} if idle_ms is None else {"scan.watermark.idle-timeout": f"{idle_ms} ms"}
     return {
         "properties.group.id": "segstream",
         "scan.startup.mode": "earliest-offset",
-        "scan.watermark.idle-timeout": f"{idle_ms} ms",
+        **idle,
     }

@@ -1,7 +1,5 @@
 """Submitting the job to a Flink cluster: `flink run` with the wheel and the pinned jar."""
 
-import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -20,10 +18,10 @@ import msgspec
 
 from jobs.config import JobConfig
 from jobs.minicluster import cause_of
+from jobs.wheel import CHECKOUT, unpack
 
 JOB_MODULE = "jobs.cluster"
 CONNECTOR = "flink-sql-connector-kafka-*.jar"
-CHECKOUT = Path(__file__).parents[1]
 SUBMIT_S_MAX = 180
 REST_S_MAX = 5
 RUNNING_S_MAX = 120
@@ -55,8 +53,9 @@ def submit(submission: Submission) -> str:
     """
     _check_room(submission)
     with tempfile.TemporaryDirectory(prefix="segstream-submit-") as folder:
+        code, release = unpack(submission.wheel, Path(folder))
         done = subprocess.run(
-            _command(submission),
+            _command(submission, code, release),
             env={**os.environ, "FLINK_LOG_DIR": folder},
             cwd=folder,
             capture_output=True,
@@ -90,27 +89,6 @@ def await_running(flink: str, job_id: str) -> None:
     raise SubmitError(f"job {job_id} does not run after {RUNNING_S_MAX} s: see {flink}")
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build this checkout's wheel in a folder.
-
-    Raises:
-        SubmitError: this is no checkout, or the build failed.
-    """
-    if not (CHECKOUT / "pyproject.toml").is_file():
-        raise SubmitError("this is an installed release: name its wheel with --wheel")
-    done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    wheel = folder / f"segstream-{importlib.metadata.version('segstream')}-py3-none-any.whl"
-    if done.returncode or not wheel.is_file():
-        raise SubmitError(f"the wheel could not be built:\n{(done.stdout + done.stderr)[-2000:]}")
-    return wheel
-
-
 def connector_jar() -> Path:
     """The Kafka connector that `make setup` fetched.
 
@@ -125,7 +103,7 @@ def connector_jar() -> Path:
     return found[-1]
 
 
-def _command(submission: Submission) -> list[str]:
+def _command(submission: Submission, code: Path, release: str) -> list[str]:
     spec = importlib.util.find_spec("pyflink")
     if spec is None or spec.origin is None:
         raise SubmitError("submit needs the extra `job`: pip install 'segstream[job]'")
@@ -135,10 +113,9 @@ def _command(submission: Submission) -> list[str]:
         *(str(flink), "run", "--detached", "--jobmanager", urlsplit(submission.flink).netloc),
         *restore,
         *("--pyClientExecutable", sys.executable, "--pyExecutable", submission.python),
-        *("--pyFiles", str(submission.wheel), "--pyModule", JOB_MODULE),
+        *("--pyFiles", str(code), "--pyModule", JOB_MODULE),
         *("--jarfile", str(submission.connector)),
-        *(msgspec.json.encode(submission.config).decode(), submission.python),
-        hashlib.sha256(submission.wheel.read_bytes()).hexdigest(),
+        *(msgspec.json.encode(submission.config).decode(), submission.python, release),
     ]
 
 

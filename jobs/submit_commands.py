@@ -1,7 +1,6 @@
 """The command that puts the job on a cluster: `submit`."""
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,10 +8,11 @@ import typer
 
 from jobs.commands import console, fail
 from jobs.config import JobConfig
-from jobs.kafka_admin import check_topics
+from jobs.kafka_admin import Layout, check_topics
 from jobs.stores.migrate import check_migrated
-from jobs.submit import Submission, SubmitError, await_running, build_wheel, connector_jar, submit
-from schemas.durations import parse_duration
+from jobs.submit import Submission, SubmitError, await_running, connector_jar, submit
+from jobs.wheel import this_wheel
+from schemas.durations import MINUTE_MS, parse_duration
 from schemas.errors import InvalidDocumentError
 from schemas.locations import CassandraUrl, parse_store
 from schemas.rulesets import parse_ruleset
@@ -37,8 +37,12 @@ def submit_job(
     ] = None,
     disorder: Annotated[str, typer.Option(help="How much out of order events may come.")] = "1m",
     idle: Annotated[
-        str, typer.Option(help="After how long a silent partition no longer holds time back.")
-    ] = "15s",
+        str | None,
+        typer.Option(
+            help="After how long a silent partition no longer holds time back; by the wall clock 1m,"
+            " by events never."
+        ),
+    ] = None,
     checkpoint_interval: Annotated[str, typer.Option(help="How often state is kept.")] = "10s",
     transaction_timeout: Annotated[
         str, typer.Option(help="The longest outage that loses no change.")
@@ -61,16 +65,14 @@ def submit_job(
             clock=_clock(clock),
             parallelism=parallelism,
             disorder_ms=parse_duration(disorder),
-            idle_ms=parse_duration(idle),
+            idle_ms=_idle_ms(idle, clock),
             checkpoint_ms=parse_duration(checkpoint_interval),
             transaction_ms=parse_duration(transaction_timeout),
             dedupe_horizon_ms=parse_duration(dedupe),
         )
         _check_servers(config)
-        with tempfile.TemporaryDirectory(prefix="segstream-wheel-") as folder:
-            release = wheel or build_wheel(Path(folder))
-            jar = connector or connector_jar()
-            job_id = submit(Submission(flink, config, release, jar, python, savepoint))
+        jar = connector or connector_jar()
+        job_id = submit(Submission(flink, config, wheel or this_wheel(), jar, python, savepoint))
         await_running(flink, job_id)
     except InvalidDocumentError as error:
         fail(f"{ruleset}: {error}")
@@ -82,7 +84,8 @@ def submit_job(
 
 def _check_servers(config: JobConfig) -> None:
     """See that topics and tables are as the job needs them."""
-    faults = check_topics(config.bootstrap)
+    # A subtask without a partition would hold event time back for ever.
+    faults = check_topics(config.bootstrap, Layout(partitions=config.parallelism))
     if faults:
         shown = "\n".join(f"  {fault}" for fault in faults)
         raise SubmitError(f"the topics are not as the job needs them:\n{shown}")
@@ -97,6 +100,12 @@ def _store(url: str) -> CassandraUrl | None:
     if isinstance(location, CassandraUrl):
         return location
     raise ValueError(f"--store {url}: a job on a cluster writes to cassandra://HOST/KEYSPACE")
+
+
+def _idle_ms(idle: str | None, clock: str) -> int | None:
+    if idle is None:
+        return MINUTE_MS if clock == "wall" else None
+    return parse_duration(idle)
 
 
 def _clock(name: str) -> Literal["wall", "events"]:

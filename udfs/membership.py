@@ -109,21 +109,26 @@ class _Run:
         has fallen below `leave` or moved. Any other value's share has only become smaller.
         """
         profile, plan = self.profile, self.plan
-        tallies = plan.evidence(profile)
         memberships = profile.memberships
         pane_passed = profile.clock_ms // plan.window.pane_ms > profile.published_pane
-        if (
-            self.first_touch
-            or (memberships and pane_passed)
-            or any([self._has_ended_or_moved(one, tallies) for one in memberships])
-            or any([self._can_enter(cell, tallies) for cell in cells])
-        ):
-            self.settle(at_ms, tallies)
+        if self.first_touch or (memberships and pane_passed):
+            self.settle(at_ms)
+        elif cells:
+            tallies = plan.evidence(profile)
+            if any([self._has_ended_or_moved(one, tallies) for one in memberships]) or any(
+                [self._can_enter(cell, tallies) for cell in cells]
+            ):
+                self.settle(at_ms, tallies)
 
     def _has_ended_or_moved(self, membership: Membership, tallies: list[Tally]) -> bool:
         found = self.plan.segment(membership.segment)
-        evidence = _evidence(tallies, found)
-        return self.plan.ends(found, evidence) or _has_moved(membership, evidence)
+        if found is None:
+            return True
+        tally = tallies[found.rule]
+        views = tally[VIEWS]
+        share = tally.get(found.value, 0) / views if views else 0.0
+        ends = self.plan.rules[found.rule].ends(share, views)
+        return ends or abs(share - membership.score) >= SCORE_STEP
 
     def _can_enter(self, cell: str, tallies: list[Tally]) -> bool:
         """Whether one more event in a cell can take the user into a segment."""
@@ -295,24 +300,46 @@ def valid_until(profile: Profile, plan: RulePlan, tallies: list[Tally]) -> dict[
     `tallies` is the evidence now. Every rule has leave > 0 and min_views >= 1, so no membership
     outlives the last pane.
     """
+    lasting = [_Lasting(m.segment, profile.cells, plan, tallies) for m in profile.memberships]
     ends_ms: dict[str, int] = {}
-    if not profile.memberships:
-        return ends_ms
-    lasting = [(m.segment, plan.segment(m.segment)) for m in profile.memberships]
-    tallies = [tally.copy() for tally in tallies]
-    roles = [plan.roles(cell) for cell in profile.cells]
-    for counts in windows.panes(profile):
-        for at in range(1, len(counts), 2):
-            for rule, value in roles[counts[at]]:
-                tallies[rule][value] -= counts[at + 1]
-        ended = [one for one in lasting if plan.ends(one[1], _evidence(tallies, one[1]))]
-        for segment, _ in ended:
-            ends_ms[segment] = plan.window.leaves_at(counts[0])
+    for counts in windows.panes(profile) if lasting else ():
+        ended = [one for one in lasting if one.ends_without(counts)]
         if ended:
-            lasting = [one for one in lasting if one[0] not in ends_ms]
+            for one in ended:
+                ends_ms[one.segment] = plan.window.leaves_at(counts[0])
+            lasting = [one for one in lasting if one.segment not in ends_ms]
             if not lasting:
                 break
     return ends_ms
+
+
+class _Lasting:
+    """A membership whose evidence shrinks pane by pane."""
+
+    __slots__ = ("match_cells", "matching", "rule", "segment", "view_cells", "views")
+
+    def __init__(
+        self, segment: str, cells: list[str], plan: RulePlan, tallies: list[Tally]
+    ) -> None:
+        found = plan.segment(segment)
+        if found is None:
+            raise AssertionError(f"{segment} is held, but no rule has it")
+        self.segment = segment
+        self.rule = plan.rules[found.rule]
+        self.matching, self.views = _evidence(tallies, found)
+        self.match_cells = [cells.index(name) for name in found.matches if name in cells]
+        self.view_cells = [cells.index(name) for name in found.views if name in cells]
+
+    def ends_without(self, counts: list[int]) -> bool:
+        """Take a pane away; whether the membership ends with it."""
+        for at in range(1, len(counts), 2):
+            cell = counts[at]
+            if cell in self.match_cells:
+                self.matching -= counts[at + 1]
+            elif cell in self.view_cells:
+                self.views -= counts[at + 1]
+        share = self.matching / self.views if self.views else 0.0
+        return self.rule.ends(share, self.views)
 
 
 def _has_moved(membership: Membership, evidence: Evidence) -> bool:

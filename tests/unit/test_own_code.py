@@ -1,10 +1,8 @@
 """A job runs the code that it was submitted with, whatever its interpreter ran before."""
 
-import hashlib
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from udfs import sample
 sys.stdout.buffer.write(cloudpickle.dumps(sample.Sample(sys.argv[2])))
 """
 LOAD = """
-import os, sys
+import shutil, sys
 import cloudpickle
 gone, *releases = sys.argv[1:]
 for wheel, pickled in zip(releases[::2], releases[1::2]):
@@ -31,14 +29,12 @@ for wheel, pickled in zip(releases[::2], releases[1::2]):
         functions[1] = cloudpickle.loads(payload.read())
     print(functions[0].said(), type(functions[0]) is type(functions[1]))
     if gone == "gone":
-        os.remove(wheel)
+        shutil.rmtree(wheel)
 """
 
 
-def wheel(folder, said):
-    """A wheel with one module of the package udfs, and its digest."""
-    folder.mkdir()
-    path = folder / "segstream-9.9-py3-none-any.whl"
+def unpacked(folder, said):
+    """A release's folder with one module of the package udfs."""
     own_code = (ROOT / "udfs" / "flink" / "own_code.py").read_text()
     sample = (
         "from udfs.flink.own_code import OwnCode\n"
@@ -46,12 +42,17 @@ def wheel(folder, said):
         "    def __init__(self, release): self.release = release\n"
         f"    def said(self): return {said!r}\n"
     )
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("udfs/__init__.py", "")
-        archive.writestr("udfs/flink/__init__.py", "")
-        archive.writestr("udfs/flink/own_code.py", own_code)
-        archive.writestr("udfs/sample.py", sample)
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+    path = folder / f"segstream-{said}"
+    for name, text in {
+        "__init__.py": "",
+        "flink/__init__.py": "",
+        "flink/own_code.py": own_code,
+        "sample.py": sample,
+    }.items():
+        file = path / "udfs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return path
 
 
 def python(code, *arguments):
@@ -69,9 +70,9 @@ def python(code, *arguments):
 def test_a_release_runs_its_own_modules_after_another_one(tmp_path, gone):
     releases = []
     for name in ("first", "second"):
-        path, digest = wheel(tmp_path / name, name)
+        path = unpacked(tmp_path, name)
         pickled = tmp_path / f"{name}.pickle"
-        pickled.write_bytes(python(PICKLE, path, digest))
+        pickled.write_bytes(python(PICKLE, path, name))
         releases += [path, pickled]
     said = python(LOAD, gone, *releases).decode().splitlines()
     # The second column: two functions of one release share its modules.

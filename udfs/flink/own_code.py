@@ -5,7 +5,6 @@ earlier job would be found in `sys.modules`, so a redeployed job would go on wit
 release before, or fail where that release's files are gone.
 """
 
-import hashlib
 import importlib
 import os
 import sys
@@ -19,7 +18,8 @@ PACKAGES = ("jobs", "schemas", "udfs")
 class OwnCode:
     """A function that brings the name of its release, and has other releases' modules forgotten.
 
-    `release` is the SHA-256 of the wheel, in hex; "" leaves modules as they are.
+    `release` is the SHA-256 of the wheel, in hex, with which the name of the folder ends that the
+    code lies in; "" leaves modules as they are.
     """
 
     release = ""
@@ -34,15 +34,14 @@ def _load(release: str, packages: tuple[str, ...], module: str, name: str, state
     """Make the function anew from this job's own modules. Pickled by value: it imports nothing."""
     if release and getattr(sys, "_segstream_release", "") != release:
         sys._segstream_release = release  # type: ignore[attr-defined]
-        for found in [m for m in sys.modules if m.partition(".")[0] in packages]:
-            del sys.modules[found]
-        for path in [p for p in sys.path if os.path.basename(p).startswith("segstream-")]:
+        for found in list(sys.modules):
+            # Compiled modules share one more, named by a hash of their names.
+            if found.partition(".")[0] in packages or found.endswith("__mypyc"):
+                del sys.modules[found]
+        for path in [p for p in sys.path if "segstream-" in os.path.basename(p)]:
             sys.path.remove(path)
-            if os.path.isfile(path):
-                with open(path, "rb") as wheel:
-                    digest = hashlib.file_digest(wheel, "sha256").hexdigest()
-                if digest == release:
-                    sys.path.insert(0, path)
+            if path.endswith(release):
+                sys.path.insert(0, path)
         sys.path_importer_cache.clear()
         importlib.invalidate_caches()
     kind = getattr(importlib.import_module(module), name)
