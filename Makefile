@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo check test bench clean require
+.PHONY: setup demo check test e2e-full bench clean require
 
 setup: $(VENV)/.ready build/jars/.ready
 
@@ -42,7 +42,11 @@ check: $(VENV)/.ready
 	$(BIN)/python -m schemas.generate --check
 
 test: setup check
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not full"
+
+# The long runs on real servers: the real click log, a month of 500,000 lines, every fault.
+e2e-full: setup
+	$(BIN)/pytest -m full
 
 bench: setup
 	$(BIN)/python -m bench

@@ -39,8 +39,8 @@ def submit_job(
     idle: Annotated[
         str | None,
         typer.Option(
-            help="After how long a silent partition no longer holds time back; by the wall clock 1m,"
-            " by events never."
+            help="After how long a silent partition no longer holds time back;"
+            " by the wall clock 1m, by events never."
         ),
     ] = None,
     checkpoint_interval: Annotated[str, typer.Option(help="How often state is kept.")] = "10s",
