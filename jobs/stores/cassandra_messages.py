@@ -16,7 +16,8 @@ class WriterSettings(msgspec.Struct, frozen=True):
     """How a writer goes about it; the defaults are those measured to be right.
 
     What comes within `gather_s` is sent together, `users_per_request` in one request but no more
-    than `request_bytes_max` (Cassandra warns of batches above 5 KiB or ten partitions).
+    than `request_bytes_max` (Cassandra warns of batches above 5 KiB or ten partitions). A store
+    that was away for `reconnect_after_s` is looked for at its URL again.
     """
 
     gather_s: float = 0.01
@@ -27,6 +28,7 @@ class WriterSettings(msgspec.Struct, frozen=True):
     users_waiting_max: int = 50_000
     users_remembered_max: int = 200_000
     request_timeout_s: float = 3.0
+    reconnect_after_s: float = 60.0
     flush_wait_s: float = 30.0
     close_wait_s: float = 2.0
 
@@ -103,6 +105,12 @@ decode_to_store = msgspec.msgpack.Decoder(ToStore).decode
 decode_from_store = msgspec.msgpack.Decoder(FromStore).decode
 
 
+def pack(message: ToStore | FromStore) -> bytes:
+    """A message as it goes through a pipe."""
+    payload = _encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
 class PipeWriter:
     """Puts messages into a pipe without ever waiting: what does not go in yet is kept."""
 
@@ -112,7 +120,7 @@ class PipeWriter:
         self._bytes_max = bytes_max
         self._kept = bytearray()
 
-    def put(self, message: ToStore | FromStore) -> bool:
+    def put(self, message: ToStore) -> bool:
         """Put a message; False, and it is lost, if `bytes_max` are kept already.
 
         Raises:
@@ -120,9 +128,7 @@ class PipeWriter:
         """
         if len(self._kept) > self._bytes_max and not self.push():
             return False
-        payload = _encode(message)
-        self._kept += _LENGTH.pack(len(payload))
-        self._kept += payload
+        self._kept += pack(message)
         self.push()
         return True
 

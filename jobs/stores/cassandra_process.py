@@ -13,10 +13,15 @@ from threading import Thread
 
 import msgspec
 
-from jobs.stores.cassandra_messages import PipeReader, PipeWriter, WriterJob, decode_to_store
+from jobs.stores.cassandra_messages import (
+    FromStore,
+    PipeReader,
+    WriterJob,
+    decode_to_store,
+    pack,
+)
 from jobs.stores.cassandra_sender import Inbox, Sender
 
-ANSWERS_BYTES_MAX = 16_000_000
 END_WAIT_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -30,10 +35,15 @@ def main() -> None:
     # The driver tells of each attempt at length; the sender tells of an outage once.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
     job = msgspec.json.decode(sys.argv[1], type=WriterJob)
-    answers = os.dup(1)
+    answers = os.fdopen(os.dup(1), "wb")
+    # Whatever prints shall not get between the answers.
     os.dup2(2, 1)
+
+    def tell(answer: FromStore) -> None:
+        answers.write(pack(answer))
+        answers.flush()
+
     inbox = Inbox()
-    tell = PipeWriter(answers, ANSWERS_BYTES_MAX).put
     sender = Sender(job, inbox, tell, lambda: time.time_ns() // 1_000)
     thread = Thread(target=_run, args=(sender,), name="sender", daemon=True)
     thread.start()

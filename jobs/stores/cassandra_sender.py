@@ -113,6 +113,7 @@ class Sender:
         self._stored: list[tuple[str, int]] = []
         self._counts = WriterCounts()
         self._fault = ""
+        self._opened_at_s = 0.0
         self._warned_at_s = -WARN_EVERY_S
 
     def run(self) -> None:
@@ -137,6 +138,9 @@ class Sender:
             self._take(inbox.messages.popleft())
         if self._session is None:
             self._connect()
+        elif self._is_lost():
+            self._session.close()
+            self._session = None
         else:
             self._send(self._session)
         if self._stored:
@@ -184,6 +188,7 @@ class Sender:
         else:
             self._breaker.succeeded()
         if self._breaker.is_open and not was_open:
+            self._opened_at_s = time.monotonic()
             log.warning("%s. Segments wait until the store takes them", self._fault)
         elif was_open and not self._breaker.is_open:
             log.warning("%s: the store takes segments again", self._url)
@@ -192,6 +197,15 @@ class Sender:
     def _may_send(self) -> bool:
         room = self._in_flight < self._settings.requests_in_flight_max
         return room and self._breaker.allows(time.monotonic())
+
+    def _is_lost(self) -> bool:
+        """Whether to look the nodes up anew: all of them may have come back elsewhere."""
+        down_s = time.monotonic() - self._opened_at_s
+        return (
+            self._breaker.is_open
+            and self._in_flight == 0
+            and down_s >= self._settings.reconnect_after_s
+        )
 
     def _connect(self) -> None:
         if self._in_flight == 0 and self._may_send():

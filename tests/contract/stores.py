@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import Queue
 
 from cassandra.cluster import Session
+from msgspec.structs import replace
 
 from jobs.stores.cassandra_messages import (
     Flush,
@@ -37,8 +38,10 @@ from udfs.outbox import SegmentWriter, StoreWriteError
 STORED_WITHIN_S = 60.0
 TABLES = ("user_segments", "segment_changes", "job_progress", "rulesets")
 # Timeouts short enough for a test in which the store does not answer.
-SETTINGS = WriterSettings(gather_s=0.005, request_timeout_s=0.5, flush_wait_s=STORED_WITHIN_S)
-IMPATIENT = WriterSettings(gather_s=0.005, request_timeout_s=0.5, flush_wait_s=1.0)
+SETTINGS = WriterSettings(
+    gather_s=0.005, request_timeout_s=0.5, reconnect_after_s=2.0, flush_wait_s=STORED_WITHIN_S
+)
+IMPATIENT = replace(SETTINGS, flush_wait_s=1.0)
 
 
 def flush_at_last(writer: SegmentWriter) -> None:
