@@ -36,7 +36,8 @@ ALL = (
     CLOCK_AT_REST,
 )
 
-_POSITION = re.compile(r"\[\d+\]")
+# The planner's numbers, which tell in which order tables were declared: calc[2], *source$1*.
+_POSITION = re.compile(r"\[\d+\]|\$\d+|\*")
 
 
 def name_table_operators(stream: Any, prefix: str) -> list[str]:
