@@ -33,7 +33,8 @@ def this_wheel() -> Path:
     if not target.is_dir():
         BUILT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILT) as folder:
-            built = _build(Path(folder) / "wheel", compiled)
+            # In a copy: a compiler leaves its modules beside the sources, which would then be used.
+            built = _build(_copy(Path(folder) / "sources"), Path(folder) / "wheel", compiled)
             if not target.is_dir():
                 built.rename(target)
     return next(target.glob("*.whl"))
@@ -63,10 +64,20 @@ def unpack(wheel: Path, folder: Path) -> tuple[Path, str]:
     return target, release
 
 
-def _build(folder: Path, compiled: bool) -> Path:
+def _copy(target: Path) -> Path:
+    """Copy what the wheel is made of."""
+    for name in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(CHECKOUT / name, target / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(CHECKOUT / name, target)
+    return target
+
+
+def _build(sources: Path, folder: Path, compiled: bool) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=CHECKOUT,
+        cwd=sources,
         env={**os.environ, "HATCH_BUILD_HOOK_ENABLE_MYPYC": str(compiled).lower()},
         capture_output=True,
         text=True,
