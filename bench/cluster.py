@@ -27,7 +27,7 @@ from jobs.kafka_clients import open_admin
 from schemas.topics import SEGMENT_CHANGES, VIEW_EVENTS
 from stack.servers import StackSpec, up
 
-LINES = {VIEW_EVENTS: 2_000_000, SHORT_EVENTS: 80_000}
+LINES = {VIEW_EVENTS: 3_000_000, SHORT_EVENTS: 80_000}
 ROUNDS = 3
 DEFAULT = ("segstream", "java", "quix", "naive")
 # peer: the least that segstream's rate may be, as a multiple of the peer's
@@ -163,8 +163,8 @@ def _print(results: dict[str, list[Result]], notes: list[str]) -> None:
             f"medians of {ROUNDS} rounds, in turn, each on fresh servers and a loaded broker;"
             f" {PARALLELISM} TaskManagers of one slot, or {PARALLELISM} processes;"
             f" a commit every {COMMIT_S} s",
-            "a rate is the slope of the offsets committed, between the first commit past"
-            f" {STEADY_FROM:.0%} of the log and the last before {STEADY_TO:.0%}",
+            "a rate is the slope of the offsets committed with checkpoints, from"
+            f" {STEADY_FROM:.0%} of the log to {STEADY_TO:.0%} or the first end of a partition",
             "CPU seconds and memory (PSS) are the job's: JobManager, TaskManagers, Python workers;"
             " or the Quix processes",
         ],

@@ -1,7 +1,8 @@
 """The jobs that are measured on real servers, each as its own users would start it.
 
 All read JSON keyed by user from a topic of four partitions, apply one share rule and write changes
-exactly once, with two processes that do the work and a commit every ten seconds.
+exactly once, with two processes that do the work and a commit every five seconds, the default of
+Quix Streams.
 """
 
 import os
@@ -24,7 +25,7 @@ from stack.servers import Stack
 from stack.state import Part
 
 PARALLELISM = 2
-COMMIT_S = 10
+COMMIT_S = 5
 PARTITIONS = 4
 SHORT_EVENTS = "view-events-short"
 

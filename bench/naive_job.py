@@ -31,7 +31,7 @@ HOUR_MS = 3_600_000
 START_MS, END_MS = 946_684_800_000, 4_102_444_800_000
 WINDOW_HOURS = 240
 DEDUPE_HOURS = 24
-DISORDER = Duration.of_minutes(1)
+DISORDER_MINUTES = 1
 SYNONYMS = {"ev": "electric", "gasoline": "petrol"}
 NONE = ""
 
@@ -170,7 +170,9 @@ def main(log: str, out: str) -> None:
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.set_parallelism(1)
     source = FileSource.for_record_stream_format(StreamFormat.text_line_format(), log).build()
-    watermarks = WatermarkStrategy.for_bounded_out_of_orderness(DISORDER)
+    watermarks = WatermarkStrategy.for_bounded_out_of_orderness(
+        Duration.of_minutes(DISORDER_MINUTES)
+    )
     events = (
         env.from_source(source, WatermarkStrategy.no_watermarks(), "events")
         .flat_map(partial(parse, rules=RULES))

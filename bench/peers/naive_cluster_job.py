@@ -8,7 +8,7 @@ watermark a partition: a Python assigner behind the source would mix the partiti
 import sys
 from functools import partial
 
-from pyflink.common import WatermarkStrategy
+from pyflink.common import Duration, WatermarkStrategy
 from pyflink.common.serialization import SimpleStringSchema
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.datastream.connectors import DeliveryGuarantee
@@ -19,7 +19,7 @@ from pyflink.datastream.connectors.kafka import (
     KafkaSource,
 )
 
-from bench.naive_job import DISORDER, FUEL_TYPE, parse, track
+from bench.naive_job import DISORDER_MINUTES, FUEL_TYPE, parse, track
 
 TRANSACTION_TIMEOUT_MS = "900000"
 
@@ -50,7 +50,9 @@ def main(bootstrap: str, events: str, changes: str, group: str) -> None:
         .set_property("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS)
         .build()
     )
-    watermarks = WatermarkStrategy.for_bounded_out_of_orderness(DISORDER)
+    watermarks = WatermarkStrategy.for_bounded_out_of_orderness(
+        Duration.of_minutes(DISORDER_MINUTES)
+    )
     lines = env.from_source(source, watermarks, "events")
     track(lines.flat_map(partial(parse, rules=FUEL_TYPE)), FUEL_TYPE).sink_to(sink)
     env.execute("naive")
