@@ -28,7 +28,7 @@ from jobs.stores.cassandra_messages import (
     WriterJob,
 )
 from jobs.stores.cassandra_queue import UserQueue
-from jobs.stores.cassandra_session import Rows, StoreSession, fault_text
+from jobs.stores.cassandra_session import Rows, StoreSession, UserWrite, fault_text
 from jobs.stores.cassandra_timestamps import WriteTimestamps, is_far_ahead
 from schemas.progress import Progress
 
@@ -104,6 +104,8 @@ class Sender:
         self._progress: Progress | None = None
         self._flushes: list[tuple[Flush, float]] = []
         self._timestamps = WriteTimestamps(job.settings.users_remembered_max)
+        # Users who are known, and of whom nothing has arrived since they are.
+        self._not_begun: set[str] = set()
         self._progress_timestamps = WriteTimestamps(rows_max=1)
         self._breaker = Breaker(random.random)
         self._rate = RateCap(job.settings.writes_per_s_max, time.monotonic())
@@ -248,6 +250,7 @@ class Sender:
             stored_us: dict[str, int] = dict(rows)
             for user_id in user_ids:
                 self._learn(self._timestamps, user_id, stored_us.get(user_id, 0))
+            self._not_begun.update(user_ids)
             self._write_users(session, group)
 
         self._ask(
@@ -259,7 +262,12 @@ class Sender:
 
     def _write_users(self, session: StoreSession, group: list[UserSet]) -> None:
         now_us = self._now_us()
-        writes = [(each, self._timestamps.take(each.user_id, now_us)) for each in group]
+        writes = [
+            UserWrite(
+                each, self._timestamps.take(each.user_id, now_us), each.user_id in self._not_begun
+            )
+            for each in group
+        ]
         self._ask(
             session,
             lambda: session.write_users(writes),
@@ -270,6 +278,7 @@ class Sender:
     def _arrived(self, group: list[UserSet]) -> None:
         self._queue.release(group)
         self._counts.stored += len(group)
+        self._not_begun.difference_update(user_set.user_id for user_set in group)
         self._stored += [(user_set.user_id, user_set.ticket) for user_set in group]
 
     def _not_arrived(self, group: list[UserSet], error: Exception) -> None:

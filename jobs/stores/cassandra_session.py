@@ -32,6 +32,7 @@ from cassandra.query import (
 from jobs.stores.cassandra_messages import UserSet
 from schemas.locations import CassandraUrl
 from schemas.progress import Progress
+from schemas.segments import decode_user_segments
 
 JOB = "segstream"
 CONNECT_TIMEOUT_S = 2.0
@@ -86,10 +87,19 @@ def fault_text(url: CassandraUrl, error: Exception) -> str:
     return f"{url}: {type(error).__name__}: {said}"
 
 
+class UserWrite(NamedTuple):
+    """A user's set, when it is written (µs), and whether it is the user's first in this run."""
+
+    user_set: UserSet
+    timestamp_us: int
+    is_first: bool
+
+
 class _Statements(NamedTuple):
     user_timestamps: PreparedStatement
     user: PreparedStatement
     change: PreparedStatement
+    later_changes: PreparedStatement
     progress_timestamp: PreparedStatement
     progress: PreparedStatement
     ruleset: PreparedStatement
@@ -103,6 +113,8 @@ def _questions(keyspace: str) -> dict[str, str]:
         " USING TIMESTAMP ?",
         "change": f"INSERT INTO {keyspace}.segment_changes (user_id, version, document)"
         " VALUES (?, ?, ?) USING TIMESTAMP ?",
+        "later_changes": f"DELETE FROM {keyspace}.segment_changes USING TIMESTAMP ?"
+        " WHERE user_id = ? AND version > ?",
         "progress_timestamp": f"SELECT WRITETIME(watermark) FROM {keyspace}.job_progress"
         " WHERE job = ? AND subtask = ?",
         "progress": f"INSERT INTO {keyspace}.job_progress (job, subtask, parallelism, watermark,"
@@ -135,17 +147,22 @@ class StoreSession:
         """Asks for a row (user id, write timestamp in µs) for each of the users that is stored."""
         return self._statements.user_timestamps.bind((list(user_ids),))
 
-    def write_users(self, writes: Sequence[tuple[UserSet, int]]) -> BatchStatement:
-        """Writes each user's set and changes, all at the timestamp (µs) given for them.
+    def write_users(self, writes: Sequence[UserWrite]) -> BatchStatement:
+        """Writes each user's set and changes, all at the timestamp given for them.
 
-        What is of one user is one mutation: its replicas take all of it or nothing.
+        What is of one user is one mutation: its replicas take all of it or nothing. An earlier
+        run may have written changes that were taken back when it was recovered from. Those that
+        no change of this run will write over go with the user's first set.
         """
         batch = BatchStatement(BatchType.UNLOGGED)
         batch.is_idempotent = True
         user, change = self._statements.user, self._statements.change
-        for user_set, timestamp_us in writes:
+        for user_set, timestamp_us, is_first in writes:
             user_id = user_set.user_id
             batch.add(user, (user_id, user_set.document, timestamp_us))
+            if is_first:
+                current = decode_user_segments(user_set.document)
+                batch.add(self._statements.later_changes, (timestamp_us, user_id, current.version))
             for version, document in user_set.changes:
                 batch.add(change, (user_id, version, document, timestamp_us))
         return batch

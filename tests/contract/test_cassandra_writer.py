@@ -86,6 +86,13 @@ def test_changes_that_a_replay_decides_otherwise_are_replaced(cassandra_store):
     asyncio.run(reader.close())
 
 
+def test_changes_that_a_replay_does_not_decide_at_all_go(cassandra_store):
+    cassandra_store.write_at(0, user_set(1), user_set(2), user_set(3))
+    assert stored_versions(cassandra_store) == [1, 2, 3]
+    cassandra_store.write_at(-HOUR_S, user_set(1), user_set(2))
+    assert stored_versions(cassandra_store) == [1, 2]
+
+
 def test_progress_of_a_slow_clock_is_seen_too(cassandra_store):
     cassandra_store.note_run(1_000)
     with cassandra_store.session() as session:
