@@ -22,6 +22,8 @@ from tests.e2e.cluster_waiting import wait_until
 
 PARALLELISM = 2
 READY_WITHIN_S = 400.0
+# How a job is submitted that replays history.
+REPLAY = ("--clock", "events")
 
 _JOB_ID = re.compile(r"^[0-9a-f]{32}$", re.MULTILINE)
 _SERVES = re.compile(r"running on (http://[\d.]+:\d+)")

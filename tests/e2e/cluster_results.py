@@ -52,9 +52,14 @@ def results(cluster: RunningCluster, users: Iterable[str]) -> Results:
         _answers(cluster, list(users)),
         [decode_change(line.encode()) for line in said.splitlines()],
         [decode_change(row.document) for row in history],
-        _decoded(cluster, REJECTS, Reject),
+        rejects(cluster),
         _decoded(cluster, LATE_EVENTS, LateEvent),
     )
+
+
+def rejects(cluster: RunningCluster) -> list[Reject]:
+    """Every committed reject."""
+    return _decoded(cluster, REJECTS, Reject)
 
 
 def stored_sets(cluster: RunningCluster) -> dict[str, UserSegments]:
@@ -90,7 +95,7 @@ def held_of(stored: UserSegments) -> Held:
 def differences(found: Results, wanted: Expected) -> dict[str, object]:
     """What differs from the recount; empty where nothing does."""
     changes = Counter((c.user_id, c.segment, c.change, c.at) for c in found.changes)
-    rejects = {(r.topic, r.partition, r.offset) for r in found.rejects}
+    rejected = {(r.topic, r.partition, r.offset) for r in found.rejects}
     late = {(e.partition, e.offset) for e in found.late}
     compared = {
         "users": _some(u for u in wanted.sets if _held(found.answers[u]) != wanted.sets[u]),
@@ -99,7 +104,7 @@ def differences(found: Results, wanted: Expected) -> dict[str, object]:
         "changes missing": wanted.changes - changes,
         "changes extra": changes - wanted.changes,
         "rejects": len(found.rejects) - wanted.rejected,
-        "rejects doubled": len(found.rejects) - len(rejects),
+        "rejects doubled": len(found.rejects) - len(rejected),
         "late": len(found.late) - wanted.late,
         "late doubled": len(found.late) - len(late),
     }

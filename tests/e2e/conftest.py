@@ -10,20 +10,6 @@ from tests.e2e.cluster import PARALLELISM, READY_WITHIN_S, RunningCluster
 _numbers = count(1)
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "full: too long for every change; run by -m full")
-
-
-def pytest_collection_modifyitems(config, items):
-    """The long ones run only where they are asked for."""
-    if "full" in config.option.markexpr:
-        return
-    long = [item for item in items if item.get_closest_marker("full")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
-
-
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster") / "stack"

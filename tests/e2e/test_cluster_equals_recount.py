@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from tests.e2e.cluster import command
+from tests.e2e.cluster import REPLAY, command
 from tests.e2e.cluster_log import Part, closing, expected
 from tests.e2e.cluster_results import await_sets, differences, results, settle
 from tests.e2e.test_equals_recount import CLICKS, CLOTHING
@@ -20,7 +20,7 @@ def hold_to_recount(cluster, ruleset, log):
     """Run a log through the cluster; what it came to."""
     now_ms = int(time.time() * 1000)
     last, end_ms = closing(cluster.folder, [log], now_ms)
-    job_id = cluster.submit(ruleset, "--clock", "events", "--idle", "10m")
+    job_id = cluster.submit(ruleset, *REPLAY)
     for part in (log, last):
         cluster.produce(part)
     wanted = expected(ruleset, (log, last), end_ms, now_ms)

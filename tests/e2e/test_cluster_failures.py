@@ -1,15 +1,23 @@
 """Servers die, a release is replaced: nothing is lost or doubled, and lookups are answered."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
 
-from tests.e2e.cluster import READY_WITHIN_S, RunningCluster, command
+from tests.e2e.cluster import READY_WITHIN_S, REPLAY, RunningCluster, command
 from tests.e2e.cluster_log import Part, closing, expected, sliced
 from tests.e2e.cluster_poller import Poller
-from tests.e2e.cluster_results import Results, await_sets, differences, results, settle
+from tests.e2e.cluster_results import (
+    Results,
+    await_sets,
+    differences,
+    rejects,
+    results,
+    settle,
+)
 from tests.e2e.cluster_waiting import wait_until
 from tests.e2e.cluster_wheel import Edit, changed_wheel
 from tests.e2e.test_cluster_equals_recount import USED_CARS
@@ -18,7 +26,6 @@ pytestmark = pytest.mark.e2e
 
 SLICE_S = 15
 POLLED_USERS = 20
-REPLAY = ("--clock", "events", "--idle", "10m")
 
 
 class Scene(NamedTuple):
@@ -90,6 +97,8 @@ def next_release(number: int) -> Event:
             ),
             Edit("jobs/kafka.py", "FROM {table})", f"FROM {{table}} WHERE {column} <> '')"),
             Edit("udfs/intake.py", "is before the year 2000", f"is absurd to release {number}"),
+            # A module that is compiled where there is a compiler.
+            Edit("udfs/canonical.py", "is not a number", f"is no number to release {number}"),
         )
         savepoint = cluster.flink.stop_with_savepoint(scene.job_id, folder)
         job_id = cluster.submit(USED_CARS, *REPLAY, "--savepoint", savepoint, "--wheel", wheel)
@@ -138,6 +147,7 @@ def test_one_server_after_another_fails_and_the_release_changes(cluster, log):
         cluster, log, (kill_a_task_manager, stop_kafka(8), kill_cassandra(10), next_release(2))
     )
     assert told_by_release(found, 2)
+    await_word_of(cluster, 2)
 
 
 @pytest.mark.full
@@ -155,8 +165,25 @@ def test_releases_that_follow_each_other(cluster, log):
     found = play(cluster, log, (next_release(2), next_release(3)))
     assert told_by_release(found, 2)
     assert told_by_release(found, 3)
+    await_word_of(cluster, 3)
 
 
 def told_by_release(found: Results, number: int) -> bool:
-    """Whether a release's own code has judged anything."""
+    """Whether a release's own code has judged anything of the log."""
     return any(f"absurd to release {number}" in reject.detail for reject in found.rejects)
+
+
+def await_word_of(cluster: RunningCluster, number: int) -> None:
+    """Have the running job judge something that a compiled module does."""
+    price = Part(cluster.folder / f"price-{number}.jsonl")
+    event = {
+        "event_id": "price",
+        "user_id": "u1",
+        "type": "view",
+        "occurred_at": 1_767_571_200_000,
+        "attributes": {"price": "cheap"},
+    }
+    price.path.write_text(json.dumps(event) + "\n")
+    cluster.produce(price)
+    told = f"no number to release {number}"
+    wait_until(lambda: any(told in r.detail for r in rejects(cluster)), "its own code runs")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from schemas.segments import Segment, UserSegments
-from tests.e2e.cluster import command
+from tests.e2e.cluster import REPLAY, command
 from tests.e2e.cluster_log import PARTITIONS, Part, closing, expected
 from tests.e2e.cluster_results import await_sets, differences, results, settle, stored_sets
 from tests.e2e.cluster_waiting import wait_until
@@ -14,7 +14,6 @@ from tests.e2e.test_cluster_equals_recount import USED_CARS
 
 pytestmark = pytest.mark.e2e
 
-REPLAY = ("--clock", "events", "--idle", "10m")
 HOUR_US = 3_600_000_000
 NOBODY = "nobody-the-job-knows"
 

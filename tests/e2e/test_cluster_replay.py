@@ -11,7 +11,7 @@ import pytest
 from schemas.changes import Change
 from schemas.segments import UserSegments
 from stack.servers import Stack
-from tests.e2e.cluster import READY_WITHIN_S, command
+from tests.e2e.cluster import READY_WITHIN_S, REPLAY, command
 from tests.e2e.cluster_log import Held, Part, closing, event_time_after, expected, sliced
 from tests.e2e.cluster_results import held_of, inconsistencies, results, settle, stored_sets
 from tests.e2e.cluster_waiting import wait_until
@@ -27,7 +27,6 @@ def thresholds(version, share):
 
 
 FIRST, SECOND = thresholds(1, 0.4), thresholds(2, 0.7)
-REPLAY = ("--clock", "events", "--idle", "10m", "--checkpoint-interval", "1h")
 
 
 @contextmanager
@@ -50,7 +49,7 @@ def test_rows_of_an_attempt_that_was_lost_are_written_over(cluster):
     kept, lost, unacknowledged, after = sliced(log, cluster.folder, 4)
     stack, flink = cluster.stack, cluster.flink
 
-    job_id = cluster.submit(FIRST, *REPLAY)
+    job_id = cluster.submit(FIRST, *REPLAY, "--checkpoint-interval", "1h")
     cluster.produce(kept)
     await_event_time(cluster, [kept], now_ms)
     flink.checkpoint(job_id)
