@@ -52,11 +52,12 @@ class WriterJob(msgspec.Struct, frozen=True):
 class UserSet(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """One user's whole set, and each change behind it by its version, as the store keeps them.
 
-    `refusals` is how often the store refused it.
+    `version` is that of the set. `refusals` is how often the store refused it.
     """
 
     user_id: str
     ticket: int
+    version: int
     document: bytes
     changes: tuple[tuple[int, bytes], ...]
     refusals: int = 0

@@ -32,7 +32,6 @@ from cassandra.query import (
 from jobs.stores.cassandra_messages import UserSet
 from schemas.locations import CassandraUrl
 from schemas.progress import Progress
-from schemas.segments import decode_user_segments
 
 JOB = "segstream"
 CONNECT_TIMEOUT_S = 2.0
@@ -161,8 +160,8 @@ class StoreSession:
             user_id = user_set.user_id
             batch.add(user, (user_id, user_set.document, timestamp_us))
             if is_first:
-                current = decode_user_segments(user_set.document)
-                batch.add(self._statements.later_changes, (timestamp_us, user_id, current.version))
+                later = (timestamp_us, user_id, user_set.version)
+                batch.add(self._statements.later_changes, later)
             for version, document in user_set.changes:
                 batch.add(change, (user_id, version, document, timestamp_us))
         return batch

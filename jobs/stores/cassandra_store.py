@@ -96,7 +96,8 @@ class CassandraWriter(SegmentWriter):
         """Hand one user's set over. A store that is down is no error."""
         current = publication.current
         changes = tuple((change.version, _json(change)) for change in publication.changes)
-        if not self._put(UserSet(current.user_id, ticket, _json(current), changes)):
+        document = _json(current)
+        if not self._put(UserSet(current.user_id, ticket, current.version, document, changes)):
             self._dropped += 1
 
     def stored(self, user_id: str) -> int:

@@ -52,7 +52,7 @@ def user_set(version, change=None):
     """What the writer makes of a publication."""
     current = msgspec.json.encode(user_segments(version=version))
     change = change or publication(version=version).changes[0]
-    return UserSet("u1", version, current, ((version, msgspec.json.encode(change)),))
+    return UserSet("u1", version, version, current, ((version, msgspec.json.encode(change)),))
 
 
 # Clocks

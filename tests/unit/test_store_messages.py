@@ -24,7 +24,7 @@ from schemas.progress import Progress
 pytestmark = pytest.mark.unit
 
 BYTES_MAX = 1_000_000
-LARGE = UserSet("u1", 1, bytes(300_000), ())
+LARGE = UserSet("u1", 1, 1, bytes(300_000), ())
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def taken(reader):
 @pytest.mark.parametrize(
     ("message", "decode"),
     [
-        (UserSet("u\0ü", 7, b'{"a": 1}', ((1, b"one"), (2, b"two")), 1), decode_to_store),
+        (UserSet("u\0ü", 7, 2, b'{"a": 1}', ((1, b"one"), (2, b"two")), 1), decode_to_store),
         (RuleSetNote(3, b"\xff\x00"), decode_to_store),
         (
             ProgressNote(

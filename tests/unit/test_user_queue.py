@@ -13,7 +13,7 @@ USERS, BYTES = 8, 4_096
 
 def user_set(user_id="u1", ticket=1, document=b"{}"):
     """The set that came of the change of the same number."""
-    return UserSet(user_id, ticket, document, ((ticket, b"change %d" % ticket),))
+    return UserSet(user_id, ticket, ticket, document, ((ticket, b"change %d" % ticket),))
 
 
 def queue_of(*sets, users_max=100):
