@@ -22,7 +22,8 @@ from serving.lookup.store import Found, JobProgress, SegmentReader, StoreError, 
 RETRY_AFTER_S = 1.0
 SCAN_PAGE_TIMEOUT_S = 10.0
 
-_Document = TypeVar("_Document")
+_Stored = TypeVar("_Stored")
+_Decoded = TypeVar("_Decoded")
 _Row = tuple[Any, ...]
 
 
@@ -60,7 +61,8 @@ class CassandraReader(SegmentReader):
         opened = self._opened or await self._opening_done()
         rows = await self._ask(opened, opened.statements.progress.bind(()))
         names = Progress.__struct_fields__
-        return job_progress([Progress(**dict(zip(names, row, strict=True))) for row in rows])
+        notes = [dict(zip(names, row, strict=True)) for row in rows]
+        return job_progress(self._decoded(_notes, notes))
 
     async def changes(self, user_id: str) -> list[Change]:
         """The user's changes, oldest first."""
@@ -144,8 +146,12 @@ class CassandraReader(SegmentReader):
         except StoreError as error:
             return error
 
-    def _decoded(self, decode: Callable[[bytes], _Document], document: bytes) -> _Document:
+    def _decoded(self, decode: Callable[[_Stored], _Decoded], document: _Stored) -> _Decoded:
         try:
             return decode(document)
         except (msgspec.DecodeError, UnknownSchemaVersionError) as error:
             raise StoreError(f"{self._url}: unreadable content: {error}") from error
+
+
+def _notes(rows: list[dict[str, int]]) -> list[Progress]:
+    return msgspec.convert(rows, list[Progress])

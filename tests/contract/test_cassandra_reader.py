@@ -137,6 +137,13 @@ def test_the_slowest_subtask_of_the_newest_parallelism_counts(cassandra_store):
     assert note(0, 1, START + 9, 2_000) == JobProgress(START + 9, 2_000)
 
 
+def test_a_note_of_which_half_is_missing_is_no_progress(cassandra_store):
+    with cassandra_store.session() as session:
+        session.execute("INSERT INTO job_progress (job, subtask) VALUES ('segstream', 0)")
+    with pytest.raises(StoreError, match="unreadable content: Expected `int`"):
+        with_reader(cassandra_store.url, lambda reader: reader.progress())
+
+
 def test_history_is_told_from_its_beginning(cassandra_store):
     changes = [change(version=number) for number in range(1, 12)]
     with closing(cassandra_store.writer()) as writer:
