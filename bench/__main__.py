@@ -1,4 +1,4 @@
-"""`python -m bench [core|minicluster|lookup|cluster]`: the benchmarks named, or all of them."""
+"""`python -m bench [core|minicluster|lookup|store|freshness|cluster]`: the benchmarks named, or all of them."""
 
 import argparse
 import sys
@@ -6,13 +6,15 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from bench import cluster, core, lookup, minicluster
+from bench import cluster, core, freshness, lookup, minicluster, store
 from bench.report import print_conditions
 
 BENCHMARKS = {
     "core": core.run,
     "minicluster": minicluster.run,
     "lookup": lookup.run,
+    "store": store.run,
+    "freshness": freshness.run,
     "cluster": cluster.run,
 }
 
