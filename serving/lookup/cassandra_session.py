@@ -90,7 +90,8 @@ def fault(url: CassandraUrl, error: Exception) -> StoreError:
     elif isinstance(error, OperationTimedOut):
         text = "no answer in time"
     elif isinstance(error, NoHostAvailable):
-        text = f"no node of data centre {url.datacenter} answers: {error.errors}"
+        reasons = f": {error.errors}" if error.errors else ""
+        text = f"no node of data centre {url.datacenter} answers{reasons}"
     else:
         text = f"{type(error).__name__}: {error}"
     return StoreError(f"{url}: {text}")
