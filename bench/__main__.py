@@ -1,4 +1,4 @@
-"""`python -m bench [core|minicluster|lookup|store|freshness|cluster]`: the benchmarks named, or all of them."""
+"""`python -m bench [NAME ...]`: the benchmarks named, or all of them."""
 
 import argparse
 import sys
