@@ -56,7 +56,12 @@ def submit(submission: Submission) -> str:
         code, release = unpack(submission.wheel, Path(folder))
         done = subprocess.run(
             _command(submission, code, release),
-            env={**os.environ, "FLINK_LOG_DIR": folder},
+            env={
+                **os.environ,
+                "FLINK_LOG_DIR": folder,
+                "TMPDIR": folder,
+                "JVM_ARGS": f"{os.environ.get('JVM_ARGS', '')} -Djava.io.tmpdir={folder}",
+            },
             cwd=folder,
             capture_output=True,
             text=True,
