@@ -1,6 +1,7 @@
 """`python -m bench [NAME ...]`: the benchmarks named, or all of them."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -29,6 +30,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     only = tuple(name for name in arguments.only.split(",") if name)
+    # The servers that a benchmark has started are to end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     benchmarks = {**BENCHMARKS, "cluster": partial(cluster.run, only=only)}
     print_conditions()
     for name in arguments.names or BENCHMARKS:
