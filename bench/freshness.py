@@ -13,9 +13,10 @@ from statistics import median, quantiles
 from kafka import KafkaProducer
 
 from bench.core import RULESET
-from bench.logs import write_log
+from bench.logs import PLAIN, SEED, START_MS
 from bench.processes import process, seconds_of, segstream, server
 from bench.report import print_table, progress
+from jobs.generate import generate_log
 from schemas.topics import VIEW_EVENTS
 from stack.servers import Stack, StackSpec, up
 
@@ -35,7 +36,9 @@ def run(folder: Path) -> None:
     """Start every server, submit the job, and measure while a log is produced."""
     log = folder / "events.jsonl"
     probes = PROBES_PER_S * ROUND_S
-    write_log(log, LOAD_PER_S * (WARM_UP_S + ROUNDS * (ROUND_S + 30)))
+    lines = LOAD_PER_S * (WARM_UP_S + ROUNDS * (ROUND_S + 30))
+    # One day, so that nothing has left the window by the wall clock.
+    generate_log(log, lines, lines // 20, 1, START_MS, SEED, PLAIN)
     with up(StackSpec(folder / "stack", task_managers=2)) as stack:
         _prepare(stack, folder)
         store = stack.cassandra.store()
