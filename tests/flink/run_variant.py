@@ -25,6 +25,12 @@ class BrokenWriter:
     def stored(self, _user_id):
         return 0
 
+    def note_progress(self, progress):
+        pass
+
+    def note_ruleset(self, version, document):
+        pass
+
     def flush(self):
         raise StoreWriteError("the disk is full")
 
